@@ -1,0 +1,5 @@
+"""The ``tasker`` command."""
+
+from tasker_core.cli.app import main
+
+__all__ = ["main"]

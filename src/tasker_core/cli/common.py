@@ -1,0 +1,82 @@
+"""Options and helpers that several commands share."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+
+from tasker_core import serialization
+from tasker_core.bootstrap import Settings, open_database, open_engine
+from tasker_core.cli.output import ExitCode, err, fail
+from tasker_core.orchestration import Engine
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else to stdout.")]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="PostgreSQL to use, postgresql://…  Default: $DATABASE_URL, else the project's embedded PostgreSQL.",
+    ),
+]
+
+_Result = TypeVar("_Result")
+
+
+def run_async(work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Run a command's coroutine on the fastest event loop there is."""
+
+    async def main() -> _Result:
+        return await work()
+
+    if sys.platform == "win32":
+        return asyncio.run(main())
+    import uvloop
+
+    return uvloop.run(main())
+
+
+@contextlib.asynccontextmanager
+async def engine(
+    database_url: str | None, *, may_migrate: bool = False, announce: bool = False
+) -> AsyncIterator[Engine]:
+    """Open the engine that a command works on, and close it and the embedded PostgreSQL afterwards."""
+    settings = Settings.read(database_url=database_url)
+    with open_database(settings) as database:
+        if announce:
+            err.print(f"[dim]Database: {database.description}[/]")
+        async with open_engine(settings, database, may_migrate=may_migrate) as opened:
+            yield opened
+
+
+def parse_uuid(text: str) -> UUID:
+    """Return a task UUID given on the command line."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a task UUID") from None
+
+
+def read_context(text: str) -> dict[str, Any]:
+    """Return the JSON object that ``--context`` gives directly, as ``@FILE``, or as ``-`` for standard input."""
+    where = "--context"
+    if text == "-":
+        text, where = sys.stdin.read(), "standard input"
+    elif text.startswith("@"):
+        where = text[1:]
+        try:
+            text = Path(where).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"cannot read the context from {where}: {error}", ExitCode.USAGE)
+    try:
+        context = serialization.loads(text)
+    except serialization.SerializationError as error:
+        fail(f"{where} is {error}", ExitCode.USAGE)
+    if not isinstance(context, dict):
+        fail(f"{where} must be a JSON object, not {type(context).__name__}", ExitCode.USAGE)
+    return context

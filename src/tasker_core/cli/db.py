@@ -1,0 +1,42 @@
+"""``tasker db``: the schema."""
+
+from dataclasses import asdict
+
+import typer
+
+from tasker_core.bootstrap import Settings, open_database
+from tasker_core.cli.common import DatabaseOption, JsonOption, run_async
+from tasker_core.cli.output import ExitCode, errors_explained, out, print_json, success, warn
+from tasker_core.store import migrate as run_migrations
+from tasker_core.store import migration_status
+
+app = typer.Typer(no_args_is_help=True, help="Look after the database schema.")
+
+
+@app.command()
+def migrate(database_url: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Bring the schema up to date. Safe to run from several processes at once."""
+    with errors_explained(), open_database(Settings.read(database_url=database_url)) as database:
+        applied = run_async(lambda: run_migrations(database.url))
+        if as_json:
+            print_json({"database": database.description, "applied": list(applied)})
+        elif applied:
+            success(f"applied {', '.join(applied)} to {database.description}")
+        else:
+            success(f"nothing to do: {database.description} is up to date")
+
+
+@app.command()
+def status(database_url: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Say where the schema stands; exits with 1 if migrations are pending."""
+    with errors_explained(), open_database(Settings.read(database_url=database_url)) as database:
+        found = run_async(lambda: migration_status(database.url))
+        if as_json:
+            print_json({"database": database.description, "up_to_date": found.up_to_date, **asdict(found)})
+        else:
+            out.print(f"  [bold]Database:[/] {database.description}")
+            out.print(f"  [bold]Schema:[/]   {found.current or 'none'} (latest {found.latest})")
+            if found.pending:
+                warn(f"pending: {', '.join(found.pending)}; run: tasker db migrate")
+        if not found.up_to_date:
+            raise typer.Exit(ExitCode.FAILED)

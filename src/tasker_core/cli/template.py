@@ -1,0 +1,147 @@
+"""``tasker template``: look at templates before they run."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tasker_core.cli.common import JsonOption
+from tasker_core.cli.output import ExitCode, err, errors_explained, fail, out, print_json, success
+from tasker_core.template import Report, Severity, TaskTemplate, discover, inspect_file, load_file, mermaid, tree
+
+app = typer.Typer(no_args_is_help=True, help="Check, list and draw task templates.")
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Template files, or directories to search.")]
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+
+
+class Format(StrEnum):
+    """Ways to show a template."""
+
+    TREE = "tree"
+    MERMAID = "mermaid"
+    JSON = "json"
+
+
+@app.command()
+def validate(
+    paths: Paths,
+    strict: Annotated[bool, typer.Option("--strict", help="Unknown keys are errors, not warnings.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check templates; exits with 1 if one has errors."""
+    with errors_explained():
+        files = _files(paths)
+        reports = {file: inspect_file(file, strict)[1] for file in files}
+        valid = all(report.valid for report in reports.values())
+        if as_json:
+            print_json(
+                {
+                    "valid": valid,
+                    "files": [{"file": str(file), **report.to_dict()} for file, report in reports.items()],
+                }
+            )
+        else:
+            for file, report in reports.items():
+                _print_report(file, report)
+        if not valid:
+            raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("list")
+def list_templates(paths: Paths, as_json: JsonOption = False) -> None:
+    """List the templates in files and directories; exits with 1 if one cannot be loaded."""
+    with errors_explained():
+        _require(paths)
+        found = discover(paths)
+        if as_json:
+            print_json(
+                {
+                    "templates": [_summary(entry.path, entry.template) for entry in found.templates],
+                    "failures": [
+                        {"file": str(failure.path), **Report(failure.findings, 0, has_cycles=False).to_dict()}
+                        for failure in found.failures
+                    ],
+                }
+            )
+        else:
+            table = Table("Template", "Version", "Steps", "File", box=None, header_style="bold")
+            for entry in found.templates:
+                template = entry.template
+                table.add_row(
+                    escape(f"{template.namespace_name}/{template.name}"),
+                    escape(template.version),
+                    str(len(template.steps)),
+                    escape(str(entry.path)),
+                )
+            out.print(table)
+            for failure in found.failures:
+                for finding in failure.findings:
+                    err.print(f"[bold red]✗[/] {escape(str(finding))}")
+        if found.failures:
+            raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def show(
+    paths: Paths,
+    form: Annotated[Format, typer.Option("--format", "-f", help="tree, mermaid (a diagram's source) or json.")] = (
+        Format.TREE
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Show templates as a tree, as a Mermaid diagram or in canonical JSON."""
+    with errors_explained():
+        templates = [load_file(file) for file in _files(paths)]
+        if as_json or form is Format.JSON:
+            shown = [template.to_dict() for template in templates]
+            print_json(shown[0] if len(shown) == 1 else shown)
+            return
+        for template in templates:
+            out.print((mermaid if form is Format.MERMAID else tree)(template), markup=False)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """Return the files themselves and the YAML files under directories."""
+    _require(paths)
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for pattern in ("*.yaml", "*.yml") for file in path.rglob(pattern))
+        else:
+            files.append(path)
+    if not files:
+        fail(f"there are no .yaml or .yml files under {', '.join(map(str, paths))}", ExitCode.NOT_FOUND)
+    return files
+
+
+def _require(paths: list[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            fail(f"there is no file or directory {path}", ExitCode.NOT_FOUND)
+
+
+def _print_report(file: Path, report: Report) -> None:
+    errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
+    for finding in report.findings:
+        err.print(f"[{_STYLES[finding.severity]}]{finding.severity.value:>7}[/] {escape(str(finding))}")
+    if report.valid:
+        success(f"{escape(str(file))}: {report.step_count} steps, no errors")
+    else:
+        err.print(f"[bold red]✗[/] {escape(str(file))}: {errors} error{'s' if errors != 1 else ''}")
+
+
+def _summary(file: Path, template: TaskTemplate) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "namespace": template.namespace_name,
+        "name": template.name,
+        "version": template.version,
+        "description": template.description,
+        "steps": len(template.steps),
+        "callables": sorted({step.handler.callable for step in template.steps}),
+    }

@@ -1,0 +1,100 @@
+"""Tasks, steps and their history as plain JSON-ready objects, for every way of showing them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from tasker_core import identifiers, serialization
+
+_JSON_COLUMNS = ("context", "tags", "result", "metadata", "error")
+
+
+def task_view(row: asyncpg.Record) -> dict[str, Any]:
+    """Return a task as an object; times are RFC 3339 in UTC."""
+    view = _plain(row)
+    total, done = view["total_steps"], view["completed_steps"]
+    view["completion_percentage"] = round(100.0 * done / total, 2) if total else 100.0
+    return view
+
+
+def step_view(task_uuid: UUID, row: asyncpg.Record) -> dict[str, Any]:
+    """Return a step as an object."""
+    view = _plain(row)
+    ordinal = view.pop("ordinal")
+    return {"step_uuid": str(identifiers.step_uuid(task_uuid, ordinal)), "task_uuid": str(task_uuid), **view}
+
+
+def history_view(tasks: Iterable[asyncpg.Record], steps: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
+    """Return every state change of a task and its steps, oldest first.
+
+    One stored row tells a whole attempt; here it becomes the changes it stands for.
+    """
+    changes = [
+        _change(row["occurred_at"], None, None, row["from_state"], row["to_state"], row["worker"], row) for row in tasks
+    ]
+    for row in steps:
+        changes += _attempt_changes(row)
+    # Stable, so changes of one instant keep the order in which they were recorded.
+    return sorted(changes, key=lambda change: change["occurred_at"])
+
+
+def _attempt_changes(row: asyncpg.Record) -> list[dict[str, Any]]:
+    name, attempt, worker = row["name"], row["attempt"], row["worker"]
+    before = "pending" if attempt <= 1 else "waiting_for_retry"
+    enqueued_at, leased_at, ended_at = row["enqueued_at"], row["leased_at"], row["occurred_at"]
+    changes = []
+    # A step that continues its worker's chain is claimed in the instant in which it becomes ready.
+    continued = enqueued_at is not None and enqueued_at == leased_at
+    if enqueued_at is not None and before == "pending" and not continued:
+        changes.append(_change(enqueued_at, name, None, before, "enqueued", None, None))
+        before = "enqueued"
+    if leased_at is not None:
+        changes.append(_change(leased_at, name, attempt, before, "in_progress", worker, None))
+    if ended_at is not None:
+        changes.append(_change(ended_at, name, attempt, row["from_state"], row["to_state"], worker, row))
+    return changes
+
+
+def _change(
+    at: datetime,
+    step: str | None,
+    attempt: int | None,
+    before: str,
+    after: str,
+    worker: str | None,
+    row: asyncpg.Record | None,
+) -> dict[str, Any]:
+    details = dict(row) if row is not None else {}
+    return {
+        "occurred_at": at.isoformat(),
+        "step": step,
+        "attempt": attempt,
+        "from_state": before,
+        "to_state": after,
+        "worker": worker,
+        "actor": details.get("actor"),
+        "reason": details.get("reason"),
+        "execution_time_ms": details.get("execution_time_ms"),
+        "error": serialization.loads(details["error"]) if details.get("error") else None,
+    }
+
+
+def _plain(row: asyncpg.Record) -> dict[str, Any]:
+    return {key: _plain_value(key, value) for key, value in row.items()}
+
+
+def _plain_value(key: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, str):
+        return serialization.loads(value) if key in _JSON_COLUMNS else value
+    if isinstance(value, Sequence):
+        return list(value)
+    return str(value)

@@ -1,0 +1,75 @@
+"""JSON in and out, one place.
+
+msgspec is used because it keeps integers of any size exact and is several times faster than the standard
+library. What JSON cannot say is refused rather than bent: NaN and infinities, lone surrogates, NUL characters
+(PostgreSQL stores none) and objects without a JSON form.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pydantic
+
+
+class SerializationError(ValueError):
+    """A value has no faithful JSON form; the message says where and why."""
+
+
+def _encode_other(value: object) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_other)
+_decoder = msgspec.json.Decoder()
+
+
+def dumps(value: object) -> str:
+    """Encode a value as compact JSON text.
+
+    Dates, UUIDs, decimals, enums, dataclasses and pydantic models are written in their usual JSON form.
+
+    Raises:
+        SerializationError: the value, or something inside it, has no faithful JSON form.
+    """
+    try:
+        encoded = _encoder.encode(value)
+        text = encoded.decode()
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise SerializationError(f"not JSON-serialisable: {error}") from error
+    # The two silent losses of the encoder leave these traces, so the slow search runs only when there is one.
+    if b"null" in encoded:
+        _refuse(value, lambda leaf: isinstance(leaf, float) and not math.isfinite(leaf), "is not a finite number")
+    if b"\\u0000" in encoded:
+        _refuse(value, lambda leaf: isinstance(leaf, str) and "\x00" in leaf, "contains a NUL character")
+    return text
+
+
+def loads(text: str | bytes) -> Any:
+    """Decode JSON text.
+
+    Raises:
+        SerializationError: the text is not valid JSON.
+    """
+    try:
+        return _decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise SerializationError(f"not valid JSON: {error}") from error
+
+
+def _refuse(value: object, is_bad: Callable[[object], bool], complaint: str, path: str = "$") -> None:
+    if is_bad(value):
+        raise SerializationError(f"not JSON-serialisable: the value at {path} {complaint}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if is_bad(key):
+                raise SerializationError(f"not JSON-serialisable: a key of {path} {complaint}")
+            _refuse(item, is_bad, complaint, f"{path}.{key}")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            _refuse(item, is_bad, complaint, f"{path}[{index}]")
+    elif isinstance(value, pydantic.BaseModel):
+        _refuse(value.model_dump(), is_bad, complaint, path)

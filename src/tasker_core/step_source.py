@@ -1,0 +1,229 @@
+"""The one small interface between workers and the engine: claim, report, heartbeat.
+
+An in-process engine implements it directly; deployed workers reach it over a network. Both move the same facts.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from tasker_core import identifiers, serialization
+
+
+class SourceUnavailableError(Exception):
+    """The engine cannot be reached just now; trying again later may help."""
+
+
+class LeaseKey(NamedTuple):
+    """Names one lease: a step and the number of the attempt (from 1) that the lease is for."""
+
+    task_uuid: UUID
+    ordinal: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AncestorResult:
+    """What an earlier step of the task left behind. ``result`` and ``metadata`` are JSON text or None."""
+
+    name: str
+    ordinal: int
+    result: str | None
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """The facts of a task that its steps see. ``context`` and ``tags`` are JSON text."""
+
+    task_uuid: UUID
+    name: str
+    namespace: str
+    version: str
+    named_task_uuid: UUID
+    context: str
+    correlation_id: UUID
+    parent_correlation_id: UUID | None
+    priority: int
+    initiator: str | None
+    source_system: str | None
+    reason: str | None
+    tags: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedStep:
+    """A step that the holder may run now, with everything its handler may ask for.
+
+    The JSON texts are decoded anew for each step, so handlers cannot disturb each other through shared objects.
+    """
+
+    task: TaskFacts
+    ordinal: int
+    attempt: int
+    name: str
+    definition: Mapping[str, Any]
+    ancestors: Sequence[AncestorResult]
+
+    @property
+    def key(self) -> LeaseKey:
+        """The lease."""
+        return LeaseKey(self.task.task_uuid, self.ordinal, self.attempt)
+
+    @property
+    def step_uuid(self) -> UUID:
+        """The step's UUID, the same on every attempt: a good idempotency key for calls to other systems."""
+        return identifiers.step_uuid(self.task.task_uuid, self.ordinal)
+
+    def context(self) -> dict[str, Any]:
+        """Return the task's context."""
+        context: dict[str, Any] = serialization.loads(self.task.context)
+        return context
+
+    def dependency_results(self) -> dict[str, dict[str, Any]]:
+        """Return the results of all ancestors by step name, each in the envelope that handlers expect."""
+        return {
+            ancestor.name: {
+                "step_uuid": str(identifiers.step_uuid(self.task.task_uuid, ancestor.ordinal)),
+                "success": True,
+                "status": "completed",
+                "result": serialization.loads(ancestor.result) if ancestor.result else None,
+                "metadata": serialization.loads(ancestor.metadata) if ancestor.metadata else {},
+                "error": None,
+                "orchestration_metadata": None,
+            }
+            for ancestor in self.ancestors
+        }
+
+    def task_sequence_step(self) -> dict[str, Any]:
+        """Return the step in the wire shape that workers of every language receive."""
+        task = self.task
+        retry = self.definition["retry"]
+        created_at = identifiers.created_at(task.task_uuid).isoformat()
+        return {
+            "task": {
+                "task": {
+                    "task_uuid": str(task.task_uuid),
+                    "named_task_uuid": str(task.named_task_uuid),
+                    "complete": False,
+                    "requested_at": created_at,
+                    "initiator": task.initiator,
+                    "source_system": task.source_system,
+                    "reason": task.reason,
+                    "tags": serialization.loads(task.tags) if task.tags else None,
+                    "context": self.context(),
+                    "priority": task.priority,
+                    "created_at": created_at,
+                    "updated_at": created_at,
+                    "correlation_id": str(task.correlation_id),
+                    "parent_correlation_id": (str(task.parent_correlation_id) if task.parent_correlation_id else None),
+                },
+                "task_name": task.name,
+                "task_version": task.version,
+                "namespace_name": task.namespace,
+            },
+            "workflow_step": {
+                "workflow_step_uuid": str(self.step_uuid),
+                "task_uuid": str(task.task_uuid),
+                "name": self.name,
+                "template_step_name": self.definition["name"],
+                "retryable": retry["retryable"],
+                "max_attempts": retry["max_attempts"],
+                "in_process": True,
+                "processed": False,
+                "processed_at": None,
+                "attempts": self.attempt - 1,
+                "inputs": None,
+                "results": None,
+                "checkpoint": None,
+            },
+            "dependency_results": self.dependency_results(),
+            "step_definition": dict(self.definition),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """The end of one attempt.
+
+    Attributes:
+        lease: the lease that the attempt ran under.
+        success: whether the handler succeeded.
+        result: the handler's result as JSON text; None on failure.
+        metadata: the handler's metadata, JSON-serialisable.
+        error: on failure ``message``, ``error_type``, ``retryable`` and, if known, ``error_code`` and
+            ``backtrace``.
+        execution_time_ms: how long the handler ran.
+    """
+
+    lease: LeaseKey
+    success: bool
+    result: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    execution_time_ms: int = 0
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt, from 1."""
+        return self.lease.attempt
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the failure may go away by itself."""
+        return self.error is not None and bool(self.error["retryable"])
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAnswer:
+    """What became of a batch of reports.
+
+    Attributes:
+        refused: leases that were lost before the report arrived; nothing was recorded for them.
+        leased: freed steps that the worker holds now, so that a chain costs one round trip a step.
+        more_ready: whether other steps became ready that any worker may claim.
+        retry_in: seconds until the earliest retry that this batch scheduled, if any.
+    """
+
+    refused: frozenset[LeaseKey] = frozenset()
+    leased: Sequence[LeasedStep] = ()
+    more_ready: bool = False
+    retry_in: float | None = None
+
+
+#: Renews leases; returns those that are lost.
+Renew = Callable[[Sequence[LeaseKey]], Awaitable[frozenset[LeaseKey]]]
+
+
+class StepSource(Protocol):
+    """Where a worker gets steps from and brings results to."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts unless a heartbeat renews it."""
+
+    async def claim(self, limit: int) -> Sequence[LeasedStep]:
+        """Lease up to ``limit`` steps that are ready."""
+
+    async def report(self, reports: Sequence[StepReport], want: int) -> ReportAnswer:
+        """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
+
+    async def recover(self) -> Sequence[LeasedStep]:
+        """Return every step that the engine holds leased to this worker.
+
+        After a lost connection this finds leases whose grant never arrived.
+        """
+
+    async def next_due(self) -> float | None:
+        """Return the seconds until the earliest waiting retry is due; None if none waits."""
+
+    async def release(self, leases: Sequence[LeaseKey]) -> None:
+        """Give leases back unused, so that another worker starts the steps at once."""
+
+    def heartbeats(self) -> AbstractAsyncContextManager[Renew]:
+        """Return a context whose value renews leases.
+
+        It is entered in a thread and event loop of its own, so that leases are kept while a handler blocks.
+        """

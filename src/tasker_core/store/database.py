@@ -1,0 +1,211 @@
+"""Connections: one pool, one place where driver errors become ours, one place that retries lost races."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import structlog
+
+from tasker_core.store.errors import StoreError, StoreUnavailableError
+
+#: Oldest supported PostgreSQL.
+MINIMUM_POSTGRESQL_MAJOR = 15
+
+#: How often a statement that lost a deadlock is tried again. Statements take their locks in one order, so a
+#: deadlock needs a foreign session that locks our rows.
+_DEADLOCK_RETRIES = 5
+
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.InterfaceError,
+)
+
+_FIRST_RECONNECT_DELAY = 0.1
+_LAST_RECONNECT_DELAY = 5.0
+
+log = structlog.get_logger("tasker.store")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver errors into :class:`StoreError` or :class:`StoreUnavailableError`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except _UNAVAILABLE as error:
+        raise StoreUnavailableError(f"the database cannot be reached: {describe(error)}") from error
+    except asyncpg.PostgresError as error:
+        raise StoreError(f"the database refused: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's text, or its kind where it has none."""
+    return str(error) or type(error).__name__
+
+
+def database_url(url: str) -> str:
+    """Check a database URL and return it as the driver wants it.
+
+    Raises:
+        StoreError: the URL does not name a PostgreSQL database.
+    """
+    parts = urlsplit(url)
+    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql"):
+        raise StoreError(
+            f"the database URL must start with postgresql://, as in postgresql://user:password@host/name; "
+            f"got {redacted(url)!r}"
+        )
+    return urlunsplit(parts._replace(scheme="postgresql"))
+
+
+def redacted(url: str) -> str:
+    """Return a database URL without its password, fit for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database.
+
+    Args:
+        url: ``postgresql://`` URL.
+        max_connections: size of the pool.
+        command_timeout: seconds after which a statement counts as failed.
+    """
+
+    def __init__(self, url: str, *, max_connections: int = 8, command_timeout: float = 60.0) -> None:
+        self.url = database_url(url)
+        self._max_connections = max_connections
+        self._command_timeout = command_timeout
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> Self:
+        """Connect.
+
+        Raises:
+            StoreUnavailableError: nobody answers at the URL.
+            StoreError: the server refuses the connection or is older than PostgreSQL 15.
+        """
+        with translated():
+            self._pool = await asyncpg.create_pool(
+                self.url,
+                min_size=1,
+                max_size=self._max_connections,
+                command_timeout=self._command_timeout,
+                max_inactive_connection_lifetime=300.0,
+                timeout=10.0,
+                server_settings={"application_name": "tasker", "jit": "off", "timezone": "UTC"},
+            )
+            async with self._pool.acquire() as connection:
+                version = connection.get_server_version()
+        if version.major < MINIMUM_POSTGRESQL_MAJOR:
+            await self.close()
+            raise StoreError(
+                f"PostgreSQL {MINIMUM_POSTGRESQL_MAJOR} or later is needed; the server runs {version.major}"
+            )
+        return self
+
+    async def close(self) -> None:
+        """Close all connections; those in use are given five seconds."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            await asyncio.wait_for(pool.close(), timeout=5.0)
+        except TimeoutError:
+            pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def fetch(self, statement: str, *arguments: object) -> Sequence[asyncpg.Record]:
+        """Run one statement as its own transaction and return its rows."""
+        for attempt in range(_DEADLOCK_RETRIES + 1):
+            with translated():
+                try:
+                    async with self.pool.acquire() as connection:
+                        rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
+                        return rows
+                except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+                    if attempt == _DEADLOCK_RETRIES:
+                        raise
+                    log.warning("statement_retried", reason=describe(error), attempt=attempt + 1)
+        raise AssertionError("unreachable")
+
+    async def fetch_row(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        """Run one statement and return its first row, or None."""
+        rows = await self.fetch(statement, *arguments)
+        return rows[0] if rows else None
+
+    async def fetch_value(self, statement: str, *arguments: object) -> Any:
+        """Run one statement and return the first column of its first row, or None."""
+        row = await self.fetch_row(statement, *arguments)
+        return row[0] if row else None
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
+        """Hold one connection in a transaction; an exception rolls it back."""
+        with translated():
+            async with self.pool.acquire() as connection, connection.transaction():
+                yield connection
+
+    async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
+        """Call ``heard(channel)`` for each notification, until cancelled; reconnects by itself.
+
+        Also called once for each channel after every (re)connection, since notifications may have been missed.
+        """
+        delay = _FIRST_RECONNECT_DELAY
+        while True:
+            try:
+                await self._listen_once(channels, heard)
+                delay = _FIRST_RECONNECT_DELAY
+            except StoreError as error:
+                log.warning("listener_lost", reason=describe(error), retry_in=delay)
+                delay = min(delay * 2, _LAST_RECONNECT_DELAY)
+            await asyncio.sleep(delay)
+
+    async def _listen_once(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
+        """Listen until the connection is lost."""
+        with translated():
+            connection = await asyncpg.connect(
+                self.url, timeout=10.0, server_settings={"application_name": "tasker listener"}
+            )
+            closed = asyncio.Event()
+            connection.add_termination_listener(lambda _: closed.set())
+            try:
+                for channel in channels:
+                    await connection.add_listener(channel, lambda _c, _p, name, _payload: heard(name))
+                    heard(channel)
+                await closed.wait()
+            finally:
+                connection.terminate()
+
+    @property
+    def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        """The pool.
+
+        Raises:
+            StoreError: the database is not open.
+        """
+        if self._pool is None:
+            raise StoreError("the database is not open")
+        return self._pool

@@ -1,0 +1,83 @@
+-- The position of a step in the queue; see step_queue.claim_order.
+CREATE FUNCTION tasker.claim_order(ready_at timestamptz, priority integer) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ready_at - priority * interval '10 hours'
+$$;
+
+-- THE CLAIM. Leases up to p_limit steps that the worker has a handler for, in claim order, and counts the
+-- attempt. Two claims never wait for each other: both skip what the other holds.
+--
+-- It takes locks in the order queue, task, step. It locks a task only to start it or to take a step out of
+-- waiting_for_retry, and skips the task if somebody else holds it, so it waits for nobody who holds a task.
+CREATE FUNCTION tasker.claim_steps(
+    p_worker_id bigint, p_callables text[], p_limit integer, p_lease_seconds double precision
+) RETURNS TABLE (task_uuid uuid, ordinal integer, attempt integer, template_id integer)
+LANGUAGE plpgsql
+-- The tables grow from nothing to millions of rows between two analyses, so a plan made for small tables must
+-- not be what is cached.
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    at_time timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+    WITH ready AS (
+        SELECT q.* FROM unnest(p_callables) AS mine (callable)
+        CROSS JOIN LATERAL (
+            SELECT task_uuid, ordinal, claim_order, false AS was_delayed FROM tasker.step_queue
+            WHERE callable = mine.callable AND status = 'ready'
+            ORDER BY claim_order LIMIT p_limit FOR UPDATE SKIP LOCKED
+        ) AS q
+    ), due AS (
+        SELECT q.* FROM unnest(p_callables) AS mine (callable)
+        CROSS JOIN LATERAL (
+            SELECT task_uuid, ordinal, claim_order, true AS was_delayed FROM tasker.step_queue
+            WHERE callable = mine.callable AND status = 'delayed' AND wake_at <= at_time
+            ORDER BY wake_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+        ) AS q
+    ), candidate AS MATERIALIZED (
+        SELECT * FROM (SELECT * FROM ready UNION ALL SELECT * FROM due) AS q
+        ORDER BY claim_order LIMIT p_limit
+    ), moved_task AS MATERIALIZED (
+        SELECT task_uuid, state AS from_state FROM tasker.tasks
+        WHERE task_uuid IN (SELECT task_uuid FROM candidate)
+          AND (started_at IS NULL OR task_uuid IN (SELECT task_uuid FROM candidate WHERE was_delayed))
+        ORDER BY task_uuid FOR NO KEY UPDATE SKIP LOCKED
+    ), claimable AS MATERIALIZED (
+        SELECT candidate.* FROM candidate
+        JOIN tasker.tasks USING (task_uuid)
+        LEFT JOIN moved_task USING (task_uuid)
+        WHERE moved_task.task_uuid IS NOT NULL OR (tasks.started_at IS NOT NULL AND NOT candidate.was_delayed)
+    ), leased AS (
+        UPDATE tasker.step_queue AS queue
+        SET status = 'leased', worker_id = p_worker_id, attempt = queue.attempt + 1, leased_at = at_time,
+            wake_at = at_time + make_interval(secs => p_lease_seconds)
+        FROM claimable
+        WHERE queue.task_uuid = claimable.task_uuid AND queue.ordinal = claimable.ordinal
+        RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id
+    ), step AS (
+        UPDATE tasker.steps AS step
+        SET state = 'in_progress', attempts = leased.attempt, next_retry_at = NULL
+        FROM leased
+        WHERE step.task_uuid = leased.task_uuid AND step.ordinal = leased.ordinal
+    ), task AS (
+        UPDATE tasker.tasks AS task
+        SET started_at = coalesce(task.started_at, at_time),
+            active_steps = task.active_steps + moved.resumed,
+            retrying_steps = task.retrying_steps - moved.resumed
+        FROM (
+            SELECT moved_task.task_uuid, moved_task.from_state,
+                   count(*) FILTER (WHERE claimable.was_delayed)::integer AS resumed
+            FROM moved_task JOIN claimable USING (task_uuid) GROUP BY 1, 2
+        ) AS moved
+        WHERE task.task_uuid = moved.task_uuid
+        RETURNING task.task_uuid, moved.from_state, task.state
+    ), history AS (
+        INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, occurred_at, worker_id)
+        SELECT task_uuid, from_state, state, at_time, p_worker_id FROM task WHERE from_state <> state
+    )
+    SELECT task_uuid, ordinal, attempt, template_id FROM leased;
+END
+$$;

@@ -1,0 +1,55 @@
+-- name: renew_leases
+-- Extends those of a worker's leases that still hold, and returns them.
+UPDATE tasker.step_queue AS queue
+SET wake_at = clock_timestamp() + make_interval(secs => $5)
+FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
+WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
+  AND queue.status = 'leased' AND queue.worker_id = $1 AND queue.attempt = held.attempt
+RETURNING queue.task_uuid, queue.ordinal, queue.attempt
+
+-- name: release_leases
+-- Gives leases back unused: the attempt is not counted and the step is ready at once.
+WITH released AS (
+    UPDATE tasker.step_queue AS queue
+    SET status = 'ready', worker_id = NULL, leased_at = NULL, wake_at = NULL, attempt = queue.attempt - 1
+    FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
+    WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
+      AND queue.status = 'leased' AND queue.worker_id = $1 AND queue.attempt = held.attempt
+    RETURNING queue.task_uuid, queue.ordinal, queue.attempt
+)
+UPDATE tasker.steps AS step
+SET state = 'enqueued', attempts = released.attempt
+FROM released
+WHERE step.task_uuid = released.task_uuid AND step.ordinal = released.ordinal
+
+-- name: leases_of_worker
+-- Everything a worker holds.
+SELECT task_uuid, ordinal, attempt, template_id FROM tasker.step_queue
+WHERE status = 'leased' AND worker_id = $1
+
+-- name: take_expired_leases
+-- Moves expired leases to the rescuer, so that the former holder's report is refused from here on. If the rescuer
+-- dies too, the next one takes them over when this lease ends.
+WITH expired AS (
+    SELECT task_uuid, ordinal, worker_id FROM tasker.step_queue
+    WHERE status = 'leased' AND wake_at < clock_timestamp()
+    ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+UPDATE tasker.step_queue AS queue
+SET worker_id = $1, wake_at = clock_timestamp() + make_interval(secs => $3)
+FROM expired LEFT JOIN tasker.workers AS holder ON holder.worker_id = expired.worker_id
+WHERE queue.task_uuid = expired.task_uuid AND queue.ordinal = expired.ordinal
+RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id, holder.name AS holder
+
+-- name: seconds_to_next_due
+-- How long until the earliest waiting retry of these callables is due.
+SELECT extract(epoch FROM min(wake_at) - clock_timestamp())::double precision
+FROM unnest($1::text[]) AS mine (callable)
+CROSS JOIN LATERAL (
+    SELECT wake_at FROM tasker.step_queue
+    WHERE callable = mine.callable AND status = 'delayed' ORDER BY wake_at LIMIT 1
+) AS due
+
+-- name: notify
+-- Wakes listeners. Runs alone: a notification inside a writing transaction would serialise commits.
+SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel

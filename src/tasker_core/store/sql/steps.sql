@@ -1,0 +1,62 @@
+-- name: claim_steps
+-- Leases ready steps; see the function.
+SELECT task_uuid, ordinal, attempt, template_id FROM tasker.claim_steps($1, $2, $3, $4)
+
+-- name: record_attempts
+-- Records the ends of attempts; see the function.
+SELECT kind, task_uuid, ordinal, attempt, template_id, detail
+FROM tasker.record_attempts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+
+-- name: step_results
+-- The results of some steps of some tasks, as pairs of arrays (task, template ordinal).
+SELECT step.task_uuid, step.template_ordinal, step.ordinal, step.name, step.result, step.metadata
+FROM unnest($1::uuid[], $2::integer[]) AS wanted (task_uuid, template_ordinal)
+JOIN tasker.steps AS step USING (task_uuid, template_ordinal)
+WHERE step.state IN ('complete', 'resolved_manually')
+
+-- name: steps_of_task
+-- All steps of a task for display, in template order, with what the queue knows about them.
+SELECT step.ordinal, step.name, step.state::text, step.attempts, mould.max_attempts, mould.callable,
+       step.unmet_dependencies,
+       ARRAY(
+           SELECT parent.name FROM tasker.template_steps AS parent
+           WHERE parent.template_id = task.template_id AND parent.ordinal = ANY (mould.dependencies)
+           ORDER BY parent.ordinal
+       ) AS dependencies,
+       step.result, step.metadata, step.error, step.next_retry_at, step.finished_at,
+       queue.leased_at, queue.wake_at AS lease_expires_at, worker.name AS worker
+FROM tasker.steps AS step
+JOIN tasker.tasks AS task USING (task_uuid)
+JOIN tasker.template_steps AS mould
+  ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
+LEFT JOIN tasker.step_queue AS queue
+  ON queue.task_uuid = step.task_uuid AND queue.ordinal = step.ordinal AND queue.status = 'leased'
+LEFT JOIN tasker.workers AS worker USING (worker_id)
+WHERE step.task_uuid = $1
+ORDER BY step.ordinal
+
+-- name: step_states
+-- The states of a task's steps, narrow enough to poll.
+SELECT ordinal, name, state::text, attempts, next_retry_at FROM tasker.steps WHERE task_uuid = $1 ORDER BY ordinal
+
+-- name: step_history
+-- The ended attempts of a task's steps and the one that is under way, oldest first.
+SELECT step.name, change.attempt, change.from_state::text, change.to_state::text, change.enqueued_at,
+       change.leased_at, change.occurred_at, worker.name AS worker, change.execution_time_ms,
+       change.actor, change.reason, change.error
+FROM (
+    SELECT ordinal, attempt, from_state, to_state, enqueued_at, leased_at, occurred_at, worker_id, execution_time_ms,
+           actor, reason, error, sequence
+    FROM tasker.step_transitions WHERE task_uuid = $1
+    UNION ALL
+    SELECT ordinal, attempt, 'enqueued', 'in_progress', enqueued_at, leased_at, NULL, worker_id, NULL, NULL, NULL,
+           NULL, NULL
+    FROM tasker.step_queue WHERE task_uuid = $1 AND status = 'leased'
+    UNION ALL
+    SELECT ordinal, attempt, 'pending', 'enqueued', enqueued_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL
+    FROM tasker.step_queue WHERE task_uuid = $1 AND status = 'ready'
+) AS change
+JOIN tasker.steps AS step ON step.task_uuid = $1 AND step.ordinal = change.ordinal
+LEFT JOIN tasker.workers AS worker USING (worker_id)
+ORDER BY change.sequence NULLS LAST, change.ordinal

@@ -1,0 +1,63 @@
+"""The vocabulary of handlers and workers: enums, step data, results, outcomes."""
+
+from tasker_core._types_context import StepContext
+from tasker_core._types_outcomes import (
+    BatchAggregationResult,
+    BatchAnalyzerOutcome,
+    BatchMetadata,
+    BatchProcessingOutcome,
+    BatchWorkerContext,
+    BatchWorkerOutcome,
+    CreateBatchesOutcome,
+    CursorConfig,
+    DecisionPointOutcome,
+    DecisionType,
+    FailureStrategy,
+    NoBatchesOutcome,
+    RustBatchWorkerInputs,
+    RustCursorConfig,
+    aggregate_batch_results,
+    create_batches,
+    no_batches,
+)
+from tasker_core._types_step import (
+    ErrorType,
+    FfiStepEvent,
+    ResultStatus,
+    StepError,
+    StepExecutionResult,
+    StepHandlerCallResult,
+    StepHandlerResult,
+)
+from tasker_core._types_worker import BootstrapConfig, LogContext, WorkerState
+
+__all__ = [
+    "BatchAggregationResult",
+    "BatchAnalyzerOutcome",
+    "BatchMetadata",
+    "BatchProcessingOutcome",
+    "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "BootstrapConfig",
+    "CreateBatchesOutcome",
+    "CursorConfig",
+    "DecisionPointOutcome",
+    "DecisionType",
+    "ErrorType",
+    "FailureStrategy",
+    "FfiStepEvent",
+    "LogContext",
+    "NoBatchesOutcome",
+    "ResultStatus",
+    "RustBatchWorkerInputs",
+    "RustCursorConfig",
+    "StepContext",
+    "StepError",
+    "StepExecutionResult",
+    "StepHandlerCallResult",
+    "StepHandlerResult",
+    "WorkerState",
+    "aggregate_batch_results",
+    "create_batches",
+    "no_batches",
+]

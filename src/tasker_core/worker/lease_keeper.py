@@ -1,0 +1,72 @@
+"""Keeps leases alive from a thread of its own, so that a handler that blocks the event loop keeps its lease."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from tasker_core.step_source import LeaseKey, SourceUnavailableError, StepSource
+
+log = structlog.get_logger("tasker.worker")
+
+
+class LeaseKeeper:
+    """Renews the leases of running steps at a third of the lease's time.
+
+    Args:
+        source: where the leases come from.
+        running: returns the leases to keep; called from the keeper's thread.
+        lost: called with leases that turned out to be lost, from the keeper's thread.
+    """
+
+    def __init__(
+        self,
+        source: StepSource,
+        running: Callable[[], Iterable[LeaseKey]],
+        lost: Callable[[frozenset[LeaseKey]], object],
+    ) -> None:
+        self._source = source
+        self._running = running
+        self._lost = lost
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._keep()), name="tasker-leases", daemon=True)
+
+    def start(self) -> None:
+        """Start renewing."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self) -> None:
+        """Stop renewing and wait for the thread."""
+        assert self._loop is not None
+        assert self._stopped is not None
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join()
+
+    async def _keep(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._started.set()
+        interval = self._source.lease_seconds / 3
+        while not self._stopped.is_set():
+            try:
+                async with self._source.heartbeats() as renew:
+                    while not await self._pause(interval):
+                        keys = list(self._running())
+                        lost = await renew(keys)
+                        if lost:
+                            self._lost(lost)
+            except SourceUnavailableError as error:
+                log.warning("heartbeat_failed", reason=str(error))
+                await self._pause(min(interval, 1.0))
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; return True as soon as the keeper is stopped."""
+        assert self._stopped is not None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        return self._stopped.is_set()

@@ -1,0 +1,379 @@
+"""The worker: keeps as many handlers running as it may, and loses nothing on the way."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from tasker_core.handler import HandlerRegistry
+from tasker_core.step_handler.invocation import is_async
+from tasker_core.step_source import LeasedStep, LeaseKey, SourceUnavailableError, StepReport, StepSource
+from tasker_core.types import StepHandlerResult
+from tasker_core.worker import execution
+from tasker_core.worker.lease_keeper import LeaseKeeper
+from tasker_core.worker.threads import HandlerThreads
+
+#: Handlers that run at once.
+DEFAULT_CONCURRENCY = 10
+
+#: Seconds that a handler may run if its step has no ``timeout_seconds``.
+DEFAULT_TIMEOUT_SECONDS = 300.0
+
+#: Seconds that a stopping worker waits for running handlers.
+DEFAULT_SHUTDOWN_SECONDS = 30.0
+
+#: Seconds between claims while nothing seems to be ready. Wake-ups come first; this is the backstop.
+IDLE_POLL_SECONDS = 1.0
+
+#: Reports under way at once. While the database records one batch, the next one fills; with two, neither the
+#: database nor the handlers wait for the other.
+_REPORTERS = 2
+
+log = structlog.get_logger("tasker.worker")
+
+
+class _Attempt:
+    """A handler that is running, or whose report is on its way.
+
+    Attributes:
+        ended: its report is made; whatever the handler still returns is void.
+        cancelled: the handler was told to stop.
+    """
+
+    __slots__ = ("cancelled", "deadline", "ended", "on_thread", "step", "task")
+
+    def __init__(self, step: LeasedStep) -> None:
+        self.step = step
+        self.ended = False
+        self.cancelled = False
+        self.on_thread = False
+        self.task: asyncio.Task[StepReport] | None = None
+        self.deadline: asyncio.TimerHandle | None = None
+
+
+class Worker:
+    """Claims steps, runs their handlers and reports the results.
+
+    Async handlers run on the event loop, plain ones on threads; one limit counts both.
+
+    Args:
+        source: where steps come from.
+        registry: finds handlers.
+        concurrency: handlers that run at once.
+        default_timeout: seconds that a handler may run if its step has no ``timeout_seconds``.
+        shutdown_timeout: seconds that :meth:`run` waits for running handlers after :meth:`stop`.
+        idle_poll: seconds between claims while nothing seems to be ready.
+
+    Call :meth:`wake` when steps may have become ready, and :meth:`stop` to end :meth:`run`.
+    """
+
+    def __init__(
+        self,
+        source: StepSource,
+        registry: HandlerRegistry,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        default_timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
+        idle_poll: float = IDLE_POLL_SECONDS,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        self._source = source
+        self._registry = registry
+        self._concurrency = concurrency
+        self._default_timeout = default_timeout
+        self._shutdown_timeout = shutdown_timeout
+        self._idle_poll = idle_poll
+        self._attempts: dict[LeaseKey, _Attempt] = {}
+        self._ended: deque[StepReport] = deque()
+        self._has_ended = asyncio.Event()
+        # Slots promised to a claim or report under way, so that together they never take too many steps.
+        self._promised = 0
+        # Threads whose handler was given up but has not returned; each keeps its slot.
+        self._stuck = 0
+        self._may_be_ready = True
+        self._next_due: float | None = None
+        self._claim_due = asyncio.Event()
+        self._lost_contact = False
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: HandlerThreads | None = None
+
+    @property
+    def running(self) -> int:
+        """How many steps the worker holds just now."""
+        return len(self._attempts)
+
+    def wake(self) -> None:
+        """Say that steps may be ready to be claimed."""
+        self._may_be_ready = True
+        self._claim_due.set()
+
+    def stop(self) -> None:
+        """Claim no more; :meth:`run` returns when the running handlers are done and reported."""
+        self._stopping.set()
+        self._claim_due.set()
+        self._check_idle()
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._threads = HandlerThreads(
+            self._concurrency, wake=lambda: loop.call_soon_threadsafe(self._take_from_threads)
+        )
+        keeper = LeaseKeeper(
+            self._source,
+            running=lambda: list(self._attempts),
+            lost=lambda keys: loop.call_soon_threadsafe(self._leases_lost, keys),
+        )
+        keeper.start()
+        duties = [asyncio.create_task(self._claim_steps())]
+        duties += [asyncio.create_task(self._report_attempts()) for _ in range(_REPORTERS)]
+        try:
+            await self._until_stopped(duties)
+            await duties[0]
+            await self._drain()
+        finally:
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            self._threads.stop()
+            await asyncio.to_thread(keeper.stop)
+
+    async def _until_stopped(self, duties: Sequence["asyncio.Task[None]"]) -> None:
+        """Wait for :meth:`stop`; a duty that ends before is a defect and its error is ours."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        done, _ = await asyncio.wait({stopped, *duties}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for duty in done - {stopped}:
+            duty.result()
+
+    async def _drain(self) -> None:
+        """Wait for what is running; report what does not end in time as failed, to be tried elsewhere."""
+        self._check_idle()
+        try:
+            await asyncio.wait_for(self._idle.wait(), self._shutdown_timeout)
+        except TimeoutError:
+            log.warning("drain_timeout", running=len(self._attempts), seconds=self._shutdown_timeout)
+            for attempt in list(self._attempts.values()):
+                if not attempt.ended:
+                    self._cancel(attempt)
+                    self._end(attempt, execution.cut_short(attempt.step))
+            try:
+                await asyncio.wait_for(self._idle.wait(), self._source.lease_seconds)
+            except TimeoutError:
+                log.warning("leases_left_behind", count=len(self._attempts))
+
+    # -- claiming
+
+    async def _claim_steps(self) -> None:
+        while not self._stopping.is_set():
+            free = self._free()
+            if free > 0 and self._may_be_ready:
+                await self._claim(free)
+            else:
+                await self._until_claim_is_due()
+
+    async def _claim(self, free: int) -> None:
+        self._may_be_ready = False
+        self._promised += free
+        try:
+            steps = await self._source.claim(free)
+            if self._stopping.is_set():
+                await self._source.release([step.key for step in steps])
+                return
+            if len(steps) == free:
+                self._may_be_ready = True
+            else:
+                due = await self._source.next_due()
+                self._next_due = None if due is None else time.monotonic() + due
+        except SourceUnavailableError as error:
+            await self._source_unavailable("claim", error)
+            return
+        finally:
+            self._promised -= free
+        self._start(steps)
+
+    async def _until_claim_is_due(self) -> None:
+        self._claim_due.clear()
+        pause = self._idle_poll
+        if self._next_due is not None:
+            pause = min(pause, max(0.0, self._next_due - time.monotonic()))
+        try:
+            await asyncio.wait_for(self._claim_due.wait(), pause)
+        except TimeoutError:
+            self._may_be_ready = True
+            self._next_due = None
+
+    def _free(self) -> int:
+        return self._concurrency - len(self._attempts) - self._promised - self._stuck
+
+    # -- running
+
+    def _start(self, steps: Sequence[LeasedStep]) -> None:
+        for step in steps:
+            if step.key not in self._attempts:
+                self._start_one(step)
+
+    def _start_one(self, step: LeasedStep) -> None:
+        assert self._loop is not None
+        assert self._threads is not None
+        attempt = self._attempts[step.key] = _Attempt(step)
+        handler = execution.resolve(self._registry, step)
+        if isinstance(handler, StepHandlerResult):
+            self._end(attempt, execution.report(step, handler))
+            return
+        context = execution.make_context(step, handler, is_cancelled=lambda: attempt.cancelled)
+        limit = step.definition["timeout_seconds"] or self._default_timeout
+        attempt.deadline = self._loop.call_later(limit, self._time_is_up, attempt, limit)
+        if is_async(handler):
+            attempt.task = self._loop.create_task(execution.run_async(step, handler, context))
+            attempt.task.add_done_callback(lambda task: self._task_done(step.key, task))
+        else:
+            attempt.on_thread = True
+            self._threads.submit(step.key, lambda: execution.run_sync(step, handler, context))
+
+    def _task_done(self, key: LeaseKey, task: "asyncio.Task[StepReport]") -> None:
+        if not task.cancelled():
+            self._handler_done(key, task.result())
+        elif (attempt := self._attempts.get(key)) is not None and not attempt.ended:
+            # Nobody here cancelled it: the handler raised CancelledError by itself.
+            self._end(attempt, execution.cancelled_itself(attempt.step))
+
+    def _take_from_threads(self) -> None:
+        assert self._threads is not None
+        for key, report in self._threads.take():
+            attempt = self._attempts.get(key)
+            if attempt is None:
+                self._stuck -= 1
+            else:
+                attempt.on_thread = False
+            self._handler_done(key, report)
+
+    def _handler_done(self, key: LeaseKey, report: StepReport) -> None:
+        attempt = self._attempts.get(key)
+        if attempt is not None and not attempt.ended:
+            self._end(attempt, report)
+        else:
+            log.warning("late_result_dropped", **_named(key))
+
+    def _end(self, attempt: _Attempt, report: StepReport) -> None:
+        attempt.ended = True
+        if attempt.deadline is not None:
+            attempt.deadline.cancel()
+        self._ended.append(report)
+        self._has_ended.set()
+
+    def _time_is_up(self, attempt: _Attempt, limit: float) -> None:
+        if not attempt.ended:
+            self._cancel(attempt)
+            self._end(attempt, execution.timed_out(attempt.step, limit))
+
+    def _cancel(self, attempt: _Attempt) -> None:
+        """Stop a handler: a coroutine is cancelled, a thread sees ``is_cancelled``."""
+        attempt.cancelled = True
+        if attempt.task is not None:
+            attempt.task.cancel()
+
+    def _leases_lost(self, keys: frozenset[LeaseKey]) -> None:
+        for key in keys:
+            attempt = self._attempts.get(key)
+            if attempt is not None and not attempt.ended:
+                log.warning("lease_lost", step=attempt.step.name, **_named(key))
+                self._cancel(attempt)
+                attempt.ended = True
+                if attempt.deadline is not None:
+                    attempt.deadline.cancel()
+                self._forget([key])
+
+    # -- reporting
+
+    async def _report_attempts(self) -> None:
+        while True:
+            await self._has_ended.wait()
+            self._has_ended.clear()
+            if not self._ended:
+                continue
+            batch = list(self._ended)
+            self._ended.clear()
+            await self._report(batch)
+
+    async def _report(self, batch: list[StepReport]) -> None:
+        want = 0 if self._stopping.is_set() else max(0, self._free() + len(batch))
+        # The batch's own slots are free once it is recorded; the others are promised to this report.
+        promised = max(0, want - len(batch))
+        self._promised += promised
+        try:
+            answer = await self._source.report(batch, want)
+        except SourceUnavailableError as error:
+            self._ended.extendleft(reversed(batch))
+            await self._source_unavailable("report", error)
+            self._has_ended.set()
+            return
+        except Exception as error:  # noqa: BLE001 - one bad report must not stop the others
+            await self._report_apart(batch, error)
+            return
+        finally:
+            self._promised -= promised
+        for lease in answer.refused:
+            log.warning("report_refused", reason="the lease was lost", **_named(lease))
+        self._forget([report.lease for report in batch])
+        self._start(answer.leased)
+        if answer.more_ready:
+            self.wake()
+        if answer.retry_in is not None:
+            due = time.monotonic() + answer.retry_in
+            self._next_due = due if self._next_due is None else min(due, self._next_due)
+            self._claim_due.set()
+        if self._lost_contact:
+            self._lost_contact = False
+            await self._recover()
+
+    async def _report_apart(self, batch: list[StepReport], error: Exception) -> None:
+        """Find the report that the engine cannot take, and fail that step alone."""
+        if len(batch) > 1:
+            for report in batch:
+                await self._report([report])
+            return
+        report = batch[0]
+        log.error("report_failed", reason=str(error), **_named(report.lease))
+        if report.error is not None and report.error["error_type"] == execution.RESULT_REFUSED:
+            self._forget([report.lease])  # not even the failure can be recorded: the lease will expire
+            return
+        await self._report([execution.refused(self._attempts[report.lease].step, error)])
+
+    def _forget(self, keys: Sequence[LeaseKey]) -> None:
+        for key in keys:
+            attempt = self._attempts.pop(key, None)
+            if attempt is not None and attempt.cancelled and attempt.on_thread:
+                self._stuck += 1
+        if self._may_be_ready:
+            self._claim_due.set()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._stopping.is_set() and not self._attempts:
+            self._idle.set()
+
+    # -- outages
+
+    async def _source_unavailable(self, duty: str, error: SourceUnavailableError) -> None:
+        log.warning("engine_unavailable", duty=duty, reason=str(error))
+        self._lost_contact = True
+        self._may_be_ready = True
+        await asyncio.sleep(0.25)
+
+    async def _recover(self) -> None:
+        """Adopt leases whose grant was lost with the connection."""
+        try:
+            self._start(await self._source.recover())
+        except SourceUnavailableError as error:
+            await self._source_unavailable("recover", error)
+
+
+def _named(key: LeaseKey) -> dict[str, object]:
+    return {"task_uuid": str(key.task_uuid), "ordinal": key.ordinal, "attempt": key.attempt}
