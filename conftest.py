@@ -1,0 +1,118 @@
+"""Fixtures for all tests: one embedded PostgreSQL a run, a fresh database a test, cloned from a template."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tasker_core.handler import HandlerRegistry
+from tasker_core.orchestration import Engine
+from tasker_core.store import EmbeddedPostgres, migrate
+from tasker_core.worker import Worker
+
+TEMPLATE_DATABASE = "tasker_template"
+
+for _variable in ("DATABASE_URL", "TASKER_ENV", "TASKER_DATA_DIR", "TASKER_LEASE_SECONDS", "TASKER_TEMPLATE_PATH"):
+    os.environ.pop(_variable, None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL server, shared by all test processes, with a migrated database to clone."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with EmbeddedPostgres(shared / "pg") as server:
+        with (shared / "template.lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            asyncio.run(_prepare_template(server.url))
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database that is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    await _administer(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE_DATABASE}"')
+    yield _named(postgres.url, name)
+    await _administer(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[Engine]:
+    """An engine on a fresh database."""
+    async with Engine(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server of the test's own, to be stopped and killed."""
+    with EmbeddedPostgres(tmp_path / "own") as server:
+        asyncio.run(migrate(server.url))
+        yield server
+
+
+@pytest.fixture
+def tasker(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the ``tasker`` command in a directory of the test's own; keyword arguments become environment variables."""
+
+    def run(*arguments: str, input: str | None = None, cwd: Path = tmp_path, **env: str):  # noqa: A002
+        return subprocess.run(
+            [sys.executable, "-m", "tasker_core", *arguments],
+            cwd=cwd, input=input, capture_output=True, text=True, timeout=90, env={**os.environ, **env}, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@contextlib.asynccontextmanager
+async def working(
+    engine: Engine, handlers: Mapping[str, Any], *, callables: list[str] | None = None, **options: Any
+) -> AsyncIterator[Worker]:
+    """A worker with these handlers (classes or decorated functions by callable), running until the body ends."""
+    registry = HandlerRegistry()
+    for name, handler in handlers.items():
+        registry.register(name, handler)
+    source_options = {"name": options.pop("name")} if "name" in options else {}
+    async with engine.worker_source(
+        callables or list(handlers), on_ready=lambda: worker.wake(), **source_options
+    ) as source:
+        worker = Worker(source, registry, **options)
+        task = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await task
+
+
+async def _prepare_template(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", TEMPLATE_DATABASE):
+            return
+        await connection.execute(f'CREATE DATABASE "{TEMPLATE_DATABASE}"')
+    finally:
+        await connection.close()
+    await migrate(_named(url, TEMPLATE_DATABASE))
+
+
+async def _administer(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _named(url: str, database: str) -> str:
+    return url.replace("/postgres?", f"/{database}?", 1)
