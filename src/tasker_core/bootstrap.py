@@ -5,7 +5,9 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tasker_core import store
 from tasker_core.orchestration import Engine
 from tasker_core.orchestration.service import LEASE_SECONDS
 from tasker_core.store import EmbeddedPostgres, StoreError, migrate, migration_status
@@ -45,7 +47,7 @@ class Settings:
         variables = os.environ if environment is None else environment
         directory = variables.get("TASKER_DATA_DIR")
         return cls(
-            database_url=database_url or variables.get("DATABASE_URL") or None,
+            database_url=_checked_url(database_url or variables.get("DATABASE_URL")),
             data_directory=Path(directory) if directory else _nearest_data_directory(Path.cwd()),
             environment=variables.get("TASKER_ENV") or None,
             lease_seconds=_positive(variables, "TASKER_LEASE_SECONDS", LEASE_SECONDS),
@@ -94,6 +96,22 @@ async def open_engine(settings: Settings, database: OpenDatabase, *, may_migrate
         raise StoreError(f"the schema in {database.description} is not up to date; run: tasker db migrate")
     async with Engine(database.url, environment=settings.environment, lease_seconds=settings.lease_seconds) as engine:
         yield engine
+
+
+def _checked_url(url: str | None) -> str | None:
+    if not url:
+        return None
+    try:
+        store.database_url(url)
+        urlsplit(url).port  # noqa: B018 - raises if it is no port
+    except StoreError as error:
+        raise ConfigurationError(str(error)) from None
+    except ValueError:
+        # Not Python's own message: a password that is not encoded may be what it takes for the port.
+        raise ConfigurationError(
+            "the database URL has no valid host and port; is every special character of the password written as %XX?"
+        ) from None
+    return url
 
 
 def _nearest_data_directory(start: Path) -> Path:

@@ -29,7 +29,7 @@ class AncestorResult:
     """What an earlier step of the task left behind. ``result`` and ``metadata`` are JSON text or None."""
 
     name: str
-    ordinal: int
+    step_uuid: str
     result: str | None
     metadata: str | None
 
@@ -61,21 +61,20 @@ class LeasedStep:
     """
 
     task: TaskFacts
-    ordinal: int
-    attempt: int
+    key: LeaseKey
     name: str
     definition: Mapping[str, Any]
     ancestors: Sequence[AncestorResult]
 
     @property
-    def key(self) -> LeaseKey:
-        """The lease."""
-        return LeaseKey(self.task.task_uuid, self.ordinal, self.attempt)
+    def attempt(self) -> int:
+        """Number of the attempt, from 1."""
+        return self.key.attempt
 
     @property
     def step_uuid(self) -> UUID:
         """The step's UUID, the same on every attempt: a good idempotency key for calls to other systems."""
-        return identifiers.step_uuid(self.task.task_uuid, self.ordinal)
+        return identifiers.step_uuid(self.key.task_uuid, self.key.ordinal)
 
     def context(self) -> dict[str, Any]:
         """Return the task's context."""
@@ -86,7 +85,7 @@ class LeasedStep:
         """Return the results of all ancestors by step name, each in the envelope that handlers expect."""
         return {
             ancestor.name: {
-                "step_uuid": str(identifiers.step_uuid(self.task.task_uuid, ancestor.ordinal)),
+                "step_uuid": ancestor.step_uuid,
                 "success": True,
                 "status": "completed",
                 "result": serialization.loads(ancestor.result) if ancestor.result else None,

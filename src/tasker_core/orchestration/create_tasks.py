@@ -8,10 +8,12 @@ from uuid import UUID
 from tasker_core import identifiers, serialization
 from tasker_core.engine.planner import Plan
 from tasker_core.store import NewTask
-from tasker_core.template import SchemaViolation, context_violations
+from tasker_core.template import SchemaViolation, StepType, context_violations
 
 #: Widest priority either way. A point is worth ten hours of waiting.
 MAX_PRIORITY = 100
+
+_DYNAMIC_TYPES = frozenset({StepType.DECISION, StepType.BATCHABLE, StepType.BATCH_WORKER})
 
 
 class InvalidTaskError(ValueError):
@@ -45,6 +47,20 @@ class TaskRequest:
     source_system: str | None = None
     reason: str | None = None
     tags: Sequence[str] = ()
+
+
+def require_runnable(plan: Plan) -> None:
+    """Refuse a template that needs what the engine does not do yet.
+
+    Raises:
+        InvalidTaskError: a step decides or multiplies at run time; run without that, its task would end early.
+    """
+    dynamic = [f"{step.step.name} ({step.step.type})" for step in plan.steps if step.step.type in _DYNAMIC_TYPES]
+    if dynamic:
+        raise InvalidTaskError(
+            f"{plan.template.identity} cannot be run by this version of Tasker: it has steps that create steps at run "
+            f"time: {', '.join(dynamic)}"
+        )
 
 
 def prepare(request: TaskRequest, plan: Plan) -> NewTask:

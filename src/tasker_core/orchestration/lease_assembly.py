@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from uuid import UUID
 
+from tasker_core import identifiers
 from tasker_core.engine.planner import Plan, StepPlan
 from tasker_core.orchestration.plans import Plans
 from tasker_core.step_source import AncestorResult, LeasedStep, TaskFacts
@@ -142,7 +143,7 @@ class LeaseAssembly:
         for task_uuid, template_ordinal, ordinal, name, result, metadata in await self._store.step_results(
             list(missing)
         ):
-            found = AncestorResult(name, ordinal, result, metadata)
+            found = AncestorResult(name, str(identifiers.step_uuid(task_uuid, ordinal)), result, metadata)
             loaded[task_uuid, template_ordinal] = found
             self._known.add_result(task_uuid, template_ordinal, found)
         return loaded
@@ -154,15 +155,14 @@ class LeaseAssembly:
         tasks: dict[UUID, _KnownTask],
         loaded: dict[tuple[UUID, int], AncestorResult],
     ) -> LeasedStep:
-        task_uuid, ordinal, attempt = grant.key
-        step: StepPlan = plan.steps[ordinal]
+        task_uuid = grant.key.task_uuid
+        step: StepPlan = plan.steps[grant.key.ordinal]
         known = tasks[task_uuid]
         results = known.results
         found = (results.get(ancestor) or loaded.get((task_uuid, ancestor)) for ancestor in step.ancestors)
         return LeasedStep(
             task=known.facts,
-            ordinal=ordinal,
-            attempt=attempt,
+            key=grant.key,
             name=step.step.name,
             definition=step.definition,
             # A step that was resolved by hand satisfies its dependents but has no result to hand on.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from tasker_core import serialization
+from tasker_core import identifiers, serialization
 from tasker_core.engine import outcome, result_schema
 from tasker_core.orchestration.lease_assembly import KnownTasks, LeaseAssembly
 from tasker_core.orchestration.plans import Plans
@@ -135,9 +135,9 @@ class LocalStepSource:
         plan = self._plans.cached(template_id)
         assert plan is not None
         task_uuid, ordinal, _ = end.lease
-        self._known.add_result(
-            task_uuid, ordinal, AncestorResult(plan.steps[ordinal].step.name, ordinal, end.result, end.metadata)
-        )
+        step_uuid = str(identifiers.step_uuid(task_uuid, ordinal))
+        result = AncestorResult(plan.steps[ordinal].step.name, step_uuid, end.result, end.metadata)
+        self._known.add_result(task_uuid, ordinal, result)
 
 
 def end_of_attempt(report: StepReport, decided: outcome.Outcome) -> AttemptEnd:

@@ -220,7 +220,9 @@ class Engine:
     def _plan(self, template: TaskTemplate) -> Plan:
         plan = self._resolved.get(template.digest)
         if plan is None:
-            plan = self._resolved[template.digest] = planner.plan_task(template, self._environment)
+            plan = planner.plan_task(template, self._environment)
+            create_tasks.require_runnable(plan)
+            self._resolved[template.digest] = plan
         return plan
 
     async def _state(self, task_uuid: UUID) -> TaskState:

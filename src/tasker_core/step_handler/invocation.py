@@ -7,6 +7,7 @@ decorated functions.
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import pydantic
@@ -29,7 +30,14 @@ def is_async(handler: Handler) -> bool:
     Sees through method dispatch. False does not promise a plain value: a ``def`` may still
     return an awaitable, so await what can be awaited.
     """
-    return inspect.iscoroutinefunction(handler.call)
+    call = handler.call
+    return _is_coroutine_function(getattr(call, "__func__", call))
+
+
+@lru_cache(maxsize=1024)
+def _is_coroutine_function(function: Callable[..., object]) -> bool:
+    """Ask once for each function; workers ask for every step."""
+    return inspect.iscoroutinefunction(function)
 
 
 def result_from_return_value(value: object) -> StepHandlerResult:

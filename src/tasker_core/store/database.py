@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,9 @@ _UNAVAILABLE = (
 
 _FIRST_RECONNECT_DELAY = 0.1
 _LAST_RECONNECT_DELAY = 5.0
+
+# The pool logs every failed reconnection with a traceback; what matters of it reaches the caller as an error.
+logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
 
 log = structlog.get_logger("tasker.store")
 
@@ -204,8 +208,8 @@ class Database:
         """The pool.
 
         Raises:
-            StoreError: the database is not open.
+            StoreUnavailableError: the database is not open, or not any more.
         """
         if self._pool is None:
-            raise StoreError("the database is not open")
+            raise StoreUnavailableError("the database is not open")
         return self._pool

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasker_core.store.database import database_url, translated
-from tasker_core.store.errors import StoreError
+from tasker_core.store.database import database_url, redacted, translated
+from tasker_core.store.errors import StoreError, StoreUnavailableError
 
 #: Advisory lock of migrations: the bytes of "tasker" as a number.
 _LOCK = int.from_bytes(b"tasker", "big")
@@ -108,5 +108,8 @@ async def _with_connection(url: str, work: Callable[[Connection], _Result]) -> _
                 # SQLAlchemy wraps the driver's error twice; the innermost is the one we translate.
                 cause = error.orig.__cause__ if error.orig is not None else None
                 raise cause or error from error
+    except StoreUnavailableError as error:
+        # The first words with a database: tell which one does not answer.
+        raise StoreUnavailableError(f"{error} (at {redacted(url)})") from error.__cause__
     finally:
         await engine.dispose()

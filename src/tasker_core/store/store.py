@@ -5,7 +5,7 @@ Rows go in and out as they are; decisions are made elsewhere.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +18,8 @@ from tasker_core.store.database import Database
 
 READY_CHANNEL: Final = "tasker_ready"
 RESTED_CHANNEL: Final = "tasker_rested"
+
+_Value = TypeVar("_Value")
 
 _TEMPLATES = queries.load("templates")
 _TASKS = queries.load("tasks")
@@ -209,9 +211,9 @@ class Store:
             [end.lease.attempt for end in ends],
             [end.state.value for end in ends],
             [end.result for end in ends],
-            [end.metadata for end in ends],
-            [end.error for end in ends],
-            [end.delay for end in ends],
+            _sparse([end.metadata for end in ends]),
+            _sparse([end.error for end in ends]),
+            _sparse([end.delay for end in ends]),
             [end.execution_time_ms for end in ends],
             callables,
             want,
@@ -322,6 +324,11 @@ class Store:
     async def step_history(self, task_uuid: UUID) -> Sequence[asyncpg.Record]:
         """Return the attempts of a task's steps, oldest first."""
         return await self.database.fetch(_STEPS["step_history"], task_uuid)
+
+
+def _sparse(values: list[_Value | None]) -> list[_Value | None]:
+    """Return no values instead of only nulls: unnest fills up with nulls, and encoding costs time."""
+    return values if any(value is not None for value in values) else []
 
 
 def _granted(rows: Sequence[asyncpg.Record]) -> list[GrantedLease]:

@@ -1,6 +1,7 @@
 """One attempt: from a leased step to its report, without any waiting of its own."""
 
 import asyncio
+import copy
 import inspect
 import socket
 import time
@@ -27,16 +28,16 @@ _SERIALIZATION_MESSAGE_LIMIT = 500
 def resolve(registry: HandlerRegistry, step: LeasedStep) -> Handler | StepHandlerResult:
     """Return the handler of a step, or the failure that tells why there is none."""
     reference = step.definition["handler"]
+    name, method = reference["callable"], reference["method"]
     try:
-        handler: Handler | None = registry.resolve(HandlerDefinition.from_dict(reference))
+        handler: Handler | None = registry.resolve(
+            HandlerDefinition(name, method, reference["resolver"], _own(reference["initialization"]))
+        )
     except ResolverNotFoundError as error:
-        return _handler_not_found(f"Handler not found: {reference['callable']} ({error})")
+        return _handler_not_found(f"Handler not found: {name} ({error})")
     if handler is not None:
         return handler
-    method = reference["method"]
-    return _handler_not_found(
-        f"Handler not found: {reference['callable']}" + (f" with method {method!r}" if method else "")
-    )
+    return _handler_not_found(f"Handler not found: {name}" + (f" with method {method!r}" if method else ""))
 
 
 def make_context(step: LeasedStep, handler: Handler, is_cancelled: Callable[[], bool]) -> StepContext:
@@ -49,7 +50,7 @@ def make_context(step: LeasedStep, handler: Handler, is_cancelled: Callable[[], 
         correlation_id=task.correlation_id,
         input_data=step.context(),
         dependency_results=step.dependency_results(),
-        step_config=dict(step.definition["handler"]["initialization"]),
+        step_config=_own(step.definition["handler"]["initialization"]),
         step_inputs={},
         retry_count=step.attempt - 1,
         max_retries=step.definition["retry"]["max_attempts"],
@@ -140,6 +141,11 @@ def _without_handler(
 ) -> StepReport:
     error = {"error_type": error_type, "message": message, "retryable": retryable}
     return StepReport(step.key, success=False, metadata=metadata or {}, error=error)
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy that a handler may change: the original belongs to all tasks of the template."""
+    return copy.deepcopy(settings) if settings else {}
 
 
 async def _awaited(value: object) -> object:

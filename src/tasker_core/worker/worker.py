@@ -84,6 +84,7 @@ class Worker:
         self._source = source
         self._registry = registry
         self._concurrency = concurrency
+        self._batch_limit = -(-concurrency // _REPORTERS)
         self._default_timeout = default_timeout
         self._shutdown_timeout = shutdown_timeout
         self._idle_poll = idle_poll
@@ -298,8 +299,10 @@ class Worker:
             self._has_ended.clear()
             if not self._ended:
                 continue
-            batch = list(self._ended)
-            self._ended.clear()
+            # Half at most: while one half is being recorded, the handlers of the other half run.
+            batch = [self._ended.popleft() for _ in range(min(len(self._ended), self._batch_limit))]
+            if self._ended:
+                self._has_ended.set()
             await self._report(batch)
 
     async def _report(self, batch: list[StepReport]) -> None:

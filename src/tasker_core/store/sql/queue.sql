@@ -4,7 +4,7 @@ UPDATE tasker.step_queue AS queue
 SET wake_at = clock_timestamp() + make_interval(secs => $5)
 FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
 WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
-  AND queue.status = 'leased' AND queue.worker_id = $1 AND queue.attempt = held.attempt
+  AND queue.worker_id = $1 AND queue.attempt = held.attempt
 RETURNING queue.task_uuid, queue.ordinal, queue.attempt
 
 -- name: release_leases
@@ -14,7 +14,7 @@ WITH released AS (
     SET status = 'ready', worker_id = NULL, leased_at = NULL, wake_at = NULL, attempt = queue.attempt - 1
     FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
     WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
-      AND queue.status = 'leased' AND queue.worker_id = $1 AND queue.attempt = held.attempt
+      AND queue.worker_id = $1 AND queue.attempt = held.attempt
     RETURNING queue.task_uuid, queue.ordinal, queue.attempt
 )
 UPDATE tasker.steps AS step

@@ -13,8 +13,9 @@ CREATE FUNCTION tasker.claim_steps(
     p_worker_id bigint, p_callables text[], p_limit integer, p_lease_seconds double precision
 ) RETURNS TABLE (task_uuid uuid, ordinal integer, attempt integer, template_id integer)
 LANGUAGE plpgsql
--- The tables grow from nothing to millions of rows between two analyses, so a plan made for small tables must
--- not be what is cached.
+-- The tables grow from nothing to millions of rows between two analyses, so the plan that is cached must not be
+-- one for small tables: rows are looked up by key, whatever the statistics say. The statement is written so that
+-- no two of its intermediate results are joined to each other, which without hash joins would be quadratic.
 SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
@@ -46,10 +47,9 @@ BEGIN
           AND (started_at IS NULL OR task_uuid IN (SELECT task_uuid FROM candidate WHERE was_delayed))
         ORDER BY task_uuid FOR NO KEY UPDATE SKIP LOCKED
     ), claimable AS MATERIALIZED (
-        SELECT candidate.* FROM candidate
-        JOIN tasker.tasks USING (task_uuid)
-        LEFT JOIN moved_task USING (task_uuid)
-        WHERE moved_task.task_uuid IS NOT NULL OR (tasks.started_at IS NOT NULL AND NOT candidate.was_delayed)
+        SELECT candidate.* FROM candidate JOIN tasker.tasks USING (task_uuid)
+        WHERE task_uuid IN (SELECT task_uuid FROM moved_task)
+           OR (tasks.started_at IS NOT NULL AND NOT candidate.was_delayed)
     ), leased AS (
         UPDATE tasker.step_queue AS queue
         SET status = 'leased', worker_id = p_worker_id, attempt = queue.attempt + 1, leased_at = at_time,
@@ -68,9 +68,13 @@ BEGIN
             active_steps = task.active_steps + moved.resumed,
             retrying_steps = task.retrying_steps - moved.resumed
         FROM (
-            SELECT moved_task.task_uuid, moved_task.from_state,
-                   count(*) FILTER (WHERE claimable.was_delayed)::integer AS resumed
-            FROM moved_task JOIN claimable USING (task_uuid) GROUP BY 1, 2
+            SELECT task_uuid, max(from_state) AS from_state, sum(resumed)::integer AS resumed
+            FROM (
+                SELECT task_uuid, from_state, 0 AS resumed FROM moved_task
+                UNION ALL
+                SELECT task_uuid, NULL, 1 FROM claimable WHERE was_delayed
+            ) AS change
+            GROUP BY 1
         ) AS moved
         WHERE task.task_uuid = moved.task_uuid
         RETURNING task.task_uuid, moved.from_state, task.state

@@ -39,9 +39,11 @@ BEGIN
             p_durations_ms
         ) AS r (task_uuid, ordinal, attempt, outcome, result, metadata, error, delay, duration_ms)
     ), released AS (
+        -- Only a leased row has a worker. Asking for the status as well would let the planner read all leases
+        -- through their index instead of looking up the reported ones.
         DELETE FROM tasker.step_queue AS queue USING report
         WHERE queue.task_uuid = report.task_uuid AND queue.ordinal = report.ordinal
-          AND queue.status = 'leased' AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
+          AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
           AND report.outcome <> 'waiting_for_retry'
         RETURNING report.*, queue.template_id, queue.priority, queue.enqueued_at, queue.leased_at
     ), delayed AS (
@@ -50,7 +52,7 @@ BEGIN
             wake_at = report.retry_at, claim_order = tasker.claim_order(report.retry_at, queue.priority)
         FROM report, tasker.step_queue AS before
         WHERE queue.task_uuid = report.task_uuid AND queue.ordinal = report.ordinal
-          AND queue.status = 'leased' AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
+          AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
           AND report.outcome = 'waiting_for_retry'
           AND before.task_uuid = queue.task_uuid AND before.ordinal = queue.ordinal
         RETURNING report.*, queue.template_id, queue.priority, before.enqueued_at, before.leased_at
@@ -141,8 +143,9 @@ BEGIN
         INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, occurred_at, worker_id)
         SELECT task_uuid, from_state, state, at_time, p_worker_id FROM task WHERE from_state <> state
     )
-    SELECT 'refused', report.task_uuid, report.ordinal, report.attempt, NULL::integer, NULL::text
-    FROM report LEFT JOIN accepted USING (task_uuid, ordinal, attempt) WHERE accepted.task_uuid IS NULL
+    SELECT 'refused', task_uuid, ordinal, attempt, NULL::integer, NULL::text
+    FROM (SELECT task_uuid, ordinal, attempt FROM report
+          EXCEPT SELECT task_uuid, ordinal, attempt FROM accepted) AS refused
     UNION ALL
     SELECT CASE WHEN status = 'leased' THEN 'leased' ELSE 'queued' END, task_uuid, ordinal, attempt, template_id, NULL
     FROM queued
