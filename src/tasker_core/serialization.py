@@ -60,16 +60,20 @@ def loads(text: str | bytes) -> Any:
         raise SerializationError(f"not valid JSON: {error}") from error
 
 
-def _refuse(value: object, is_bad: Callable[[object], bool], complaint: str, path: str = "$") -> None:
-    if is_bad(value):
-        raise SerializationError(f"not JSON-serialisable: the value at {path} {complaint}")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if is_bad(key):
-                raise SerializationError(f"not JSON-serialisable: a key of {path} {complaint}")
-            _refuse(item, is_bad, complaint, f"{path}.{key}")
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(value):
-            _refuse(item, is_bad, complaint, f"{path}[{index}]")
-    elif isinstance(value, pydantic.BaseModel):
-        _refuse(value.model_dump(), is_bad, complaint, path)
+def _refuse(value: object, is_bad: Callable[[object], bool], complaint: str) -> None:
+    """Find the first bad value and raise, naming its place."""
+
+    def search(part: object, path: str) -> None:
+        if is_bad(part):
+            raise SerializationError(f"not JSON-serialisable: the value at {path} {complaint}")
+        if isinstance(part, dict):
+            for key, item in part.items():
+                if is_bad(key):
+                    raise SerializationError(f"not JSON-serialisable: a key of {path} {complaint}")
+                search(item, f"{path}.{key}")
+        elif isinstance(part, list | tuple):
+            for index, item in enumerate(part):
+                search(item, f"{path}[{index}]")
+
+    # The same conversions as the encoder makes, so that it sees into dataclasses and models, too.
+    search(msgspec.to_builtins(value, str_keys=True, enc_hook=_encode_other), "$")
