@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -34,6 +36,14 @@ _WAIT_POLL_SECONDS = 1.0
 _NOTIFY_INTERVAL = 0.02
 
 log = structlog.get_logger("tasker.engine")
+
+
+class _Waiter:
+    """Somebody who waits for a task to rest. ``rested_in`` is the state it was last recorded to rest in."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self.rested_in: TaskState | None = None
 
 
 class TaskNotFoundError(LookupError):
@@ -71,7 +81,7 @@ class Engine:
         self._known = KnownTasks()
         self._resolved: dict[str, Plan] = {}
         self._ready_listeners: list[Callable[[], None]] = []
-        self._waiting: dict[UUID, asyncio.Event] = {}
+        self._waiting: defaultdict[UUID, set[_Waiter]] = defaultdict(set)
         self._to_notify: set[str] = set()
         self._notify_due = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
@@ -160,18 +170,22 @@ class Engine:
             TaskNotFoundError: there is no such task.
             TimeoutError: the task was still under way when the time was up.
         """
-        event = self._waiting.setdefault(task_uuid, asyncio.Event())
+        waiter = _Waiter()
+        self._waiting[task_uuid].add(waiter)
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    event.clear()
-                    state = await self._patiently(lambda: self._state(task_uuid))
+                    waiter.woken.clear()
+                    state = waiter.rested_in or await self._patiently(lambda: self._state(task_uuid))
                     if state.is_resting:
                         return state
+                    waiter.rested_in = None
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(event.wait(), _WAIT_POLL_SECONDS)
+                        await asyncio.wait_for(waiter.woken.wait(), _WAIT_POLL_SECONDS)
         finally:
-            self._waiting.pop(task_uuid, None)
+            self._waiting[task_uuid].discard(waiter)
+            if not self._waiting[task_uuid]:
+                del self._waiting[task_uuid]
 
     async def task(self, task_uuid: UUID) -> dict[str, Any]:
         """Return a task.
@@ -242,9 +256,10 @@ class Engine:
 
     def _recorded(self, answer: RecordAnswer) -> None:
         if answer.rested:
-            for task_uuid, _ in answer.rested:
-                if task_uuid in self._waiting:
-                    self._waiting[task_uuid].set()
+            for task_uuid, state in answer.rested:
+                for waiter in self._waiting.get(task_uuid, ()):
+                    waiter.rested_in = TaskState(state)
+                    waiter.woken.set()
             self._notify(RESTED_CHANNEL)
         if answer.queued:
             self._wake_workers()
@@ -254,8 +269,8 @@ class Engine:
         if channel == READY_CHANNEL:
             self._wake_workers()
         else:
-            for event in self._waiting.values():
-                event.set()
+            for waiter in chain.from_iterable(self._waiting.values()):
+                waiter.woken.set()
 
     def _wake_workers(self) -> None:
         for on_ready in self._ready_listeners:

@@ -99,8 +99,10 @@ def report(step: LeasedStep, result: StepHandlerResult, started: float | None = 
         metadata = serialization.loads(serialization.dumps(result.metadata)) if result.metadata else {}
         encoded = serialization.dumps(result.result or {}) if result.is_success else None
     except serialization.SerializationError as error:
-        result = _failure("SERIALIZATION_ERROR", str(error)[:_SERIALIZATION_MESSAGE_LIMIT])
-        metadata, encoded = {}, None
+        reason = str(error)[:_SERIALIZATION_MESSAGE_LIMIT]
+        metadata, encoded = {"metadata_dropped": reason}, None
+        if result.is_success:
+            result, metadata = _failure("SERIALIZATION_ERROR", reason), {}
     if result.is_success:
         return StepReport(step.key, True, encoded, metadata, None, elapsed)
     error_object = {

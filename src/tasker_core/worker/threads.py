@@ -4,14 +4,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Generic, TypeVar
 
-from tasker_core.step_source import LeaseKey, StepReport
+from tasker_core.step_source import StepReport
+
+_Token = TypeVar("_Token")
 
 Work = Callable[[], StepReport]
-Done = tuple[LeaseKey, StepReport]
 
 
-class HandlerThreads:
+class HandlerThreads(Generic[_Token]):
     """Runs work on up to ``limit`` threads and hands results to the event loop in batches.
 
     The standard executor wakes the loop once for each result; under load that costs more than the handlers.
@@ -26,21 +28,24 @@ class HandlerThreads:
     def __init__(self, limit: int, wake: Callable[[], object]) -> None:
         self._limit = limit
         self._wake = wake
-        self._work: SimpleQueue[tuple[LeaseKey, Work] | None] = SimpleQueue()
-        self._done: deque[Done] = deque()
+        self._work: SimpleQueue[tuple[_Token, Work] | None] = SimpleQueue()
+        self._done: deque[tuple[_Token, StepReport]] = deque()
         self._woken = False
         self._started = 0
         self._busy = 0
 
-    def submit(self, key: LeaseKey, work: Work) -> None:
-        """Run ``work`` on a thread. The caller keeps to the limit; beyond it, work waits for a free thread."""
+    def submit(self, token: _Token, work: Work) -> None:
+        """Run ``work`` on a thread; its result comes back beside ``token``.
+
+        The caller keeps to the limit; beyond it, work waits for a free thread.
+        """
         self._busy += 1
-        self._work.put((key, work))
+        self._work.put((token, work))
         if self._started < min(self._busy, self._limit):
             self._started += 1
             threading.Thread(target=self._serve, name=f"tasker-handler-{self._started}", daemon=True).start()
 
-    def take(self) -> list[Done]:
+    def take(self) -> list[tuple[_Token, StepReport]]:
         """Return what is done. Called on the loop after ``wake``."""
         self._woken = False  # first, so that a result added from here on wakes the loop again
         taken = []
@@ -56,8 +61,8 @@ class HandlerThreads:
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
-            key, work = item
-            self._done.append((key, work()))
+            token, work = item
+            self._done.append((token, work()))
             if not self._woken:
                 self._woken = True
                 self._wake()

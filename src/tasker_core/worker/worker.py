@@ -40,15 +40,18 @@ class _Attempt:
     Attributes:
         ended: its report is made; whatever the handler still returns is void.
         cancelled: the handler was told to stop.
+        returned: the handler does not run, or not any more.
+        forgotten: the worker holds it no longer; if the handler has not returned, it still takes up a slot.
     """
 
-    __slots__ = ("cancelled", "deadline", "ended", "on_thread", "step", "task")
+    __slots__ = ("cancelled", "deadline", "ended", "forgotten", "returned", "step", "task")
 
     def __init__(self, step: LeasedStep) -> None:
         self.step = step
         self.ended = False
         self.cancelled = False
-        self.on_thread = False
+        self.returned = False
+        self.forgotten = False
         self.task: asyncio.Task[StepReport] | None = None
         self.deadline: asyncio.TimerHandle | None = None
 
@@ -93,16 +96,20 @@ class Worker:
         self._has_ended = asyncio.Event()
         # Slots promised to a claim or report under way, so that together they never take too many steps.
         self._promised = 0
-        # Threads whose handler was given up but has not returned; each keeps its slot.
+        # Handlers that were given up but have not returned; each keeps its slot.
         self._stuck = 0
         self._may_be_ready = True
+        # When the earliest waiting retry is due, on the monotonic clock; None if none waits.
         self._next_due: float | None = None
+        self._next_due_known = False
         self._claim_due = asyncio.Event()
+        # After an outage, leases may be ours that we never heard of; see _recover.
         self._lost_contact = False
+        self._forgotten_meanwhile: set[LeaseKey] | None = None
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads: HandlerThreads | None = None
+        self._threads: HandlerThreads[_Attempt] | None = None
 
     @property
     def running(self) -> int:
@@ -174,7 +181,9 @@ class Worker:
     async def _claim_steps(self) -> None:
         while not self._stopping.is_set():
             free = self._free()
-            if free > 0 and self._may_be_ready:
+            if self._lost_contact:
+                await self._recover()
+            elif free > 0 and self._may_be_ready:
                 await self._claim(free)
             else:
                 await self._until_claim_is_due()
@@ -190,8 +199,7 @@ class Worker:
             if len(steps) == free:
                 self._may_be_ready = True
             else:
-                due = await self._source.next_due()
-                self._next_due = None if due is None else time.monotonic() + due
+                self._next_due_known = False
         except SourceUnavailableError as error:
             await self._source_unavailable("claim", error)
             return
@@ -202,6 +210,8 @@ class Worker:
     async def _until_claim_is_due(self) -> None:
         self._claim_due.clear()
         pause = self._idle_poll
+        if not self._next_due_known:
+            await self._look_for_next_due()
         if self._next_due is not None:
             pause = min(pause, max(0.0, self._next_due - time.monotonic()))
         try:
@@ -209,6 +219,15 @@ class Worker:
         except TimeoutError:
             self._may_be_ready = True
             self._next_due = None
+
+    async def _look_for_next_due(self) -> None:
+        try:
+            due = await self._source.next_due()
+        except SourceUnavailableError as error:
+            await self._source_unavailable("next_due", error)
+            return
+        self._next_due = None if due is None else time.monotonic() + due
+        self._next_due_known = True
 
     def _free(self) -> int:
         return self._concurrency - len(self._attempts) - self._promised - self._stuck
@@ -226,6 +245,7 @@ class Worker:
         attempt = self._attempts[step.key] = _Attempt(step)
         handler = execution.resolve(self._registry, step)
         if isinstance(handler, StepHandlerResult):
+            attempt.returned = True
             self._end(attempt, execution.report(step, handler))
             return
         context = execution.make_context(step, handler, is_cancelled=lambda: attempt.cancelled)
@@ -233,34 +253,29 @@ class Worker:
         attempt.deadline = self._loop.call_later(limit, self._time_is_up, attempt, limit)
         if is_async(handler):
             attempt.task = self._loop.create_task(execution.run_async(step, handler, context))
-            attempt.task.add_done_callback(lambda task: self._task_done(step.key, task))
+            attempt.task.add_done_callback(lambda task: self._task_done(attempt, task))
         else:
-            attempt.on_thread = True
-            self._threads.submit(step.key, lambda: execution.run_sync(step, handler, context))
+            self._threads.submit(attempt, lambda: execution.run_sync(step, handler, context))
 
-    def _task_done(self, key: LeaseKey, task: "asyncio.Task[StepReport]") -> None:
-        if not task.cancelled():
-            self._handler_done(key, task.result())
-        elif (attempt := self._attempts.get(key)) is not None and not attempt.ended:
-            # Nobody here cancelled it: the handler raised CancelledError by itself.
-            self._end(attempt, execution.cancelled_itself(attempt.step))
+    def _task_done(self, attempt: _Attempt, task: "asyncio.Task[StepReport]") -> None:
+        # Cancelled without our doing means that the handler raised CancelledError by itself.
+        self._returned(attempt, execution.cancelled_itself(attempt.step) if task.cancelled() else task.result())
 
     def _take_from_threads(self) -> None:
         assert self._threads is not None
-        for key, report in self._threads.take():
-            attempt = self._attempts.get(key)
-            if attempt is None:
-                self._stuck -= 1
-            else:
-                attempt.on_thread = False
-            self._handler_done(key, report)
+        for attempt, report in self._threads.take():
+            self._returned(attempt, report)
 
-    def _handler_done(self, key: LeaseKey, report: StepReport) -> None:
-        attempt = self._attempts.get(key)
-        if attempt is not None and not attempt.ended:
+    def _returned(self, attempt: _Attempt, report: StepReport) -> None:
+        attempt.returned = True
+        if not attempt.ended:
             self._end(attempt, report)
-        else:
-            log.warning("late_result_dropped", **_named(key))
+            return
+        if not attempt.cancelled or attempt.task is None:
+            log.warning("late_result_dropped", **_named(report.lease))
+        if attempt.forgotten:
+            self._stuck -= 1
+            self._slot_freed()
 
     def _end(self, attempt: _Attempt, report: StepReport) -> None:
         attempt.ended = True
@@ -306,7 +321,7 @@ class Worker:
             await self._report(batch)
 
     async def _report(self, batch: list[StepReport]) -> None:
-        want = 0 if self._stopping.is_set() else max(0, self._free() + len(batch))
+        want = 0 if self._stopping.is_set() or self._lost_contact else max(0, self._free() + len(batch))
         # The batch's own slots are free once it is recorded; the others are promised to this report.
         promised = max(0, want - len(batch))
         self._promised += promised
@@ -333,8 +348,7 @@ class Worker:
             self._next_due = due if self._next_due is None else min(due, self._next_due)
             self._claim_due.set()
         if self._lost_contact:
-            self._lost_contact = False
-            await self._recover()
+            self._claim_due.set()
 
     async def _report_apart(self, batch: list[StepReport], error: Exception) -> None:
         """Find the report that the engine cannot take, and fail that step alone."""
@@ -352,11 +366,17 @@ class Worker:
     def _forget(self, keys: Sequence[LeaseKey]) -> None:
         for key in keys:
             attempt = self._attempts.pop(key, None)
-            if attempt is not None and attempt.cancelled and attempt.on_thread:
-                self._stuck += 1
+            if attempt is not None:
+                attempt.forgotten = True
+                self._stuck += not attempt.returned
+        if self._forgotten_meanwhile is not None:
+            self._forgotten_meanwhile.update(keys)
+        self._slot_freed()
+        self._check_idle()
+
+    def _slot_freed(self) -> None:
         if self._may_be_ready:
             self._claim_due.set()
-        self._check_idle()
 
     def _check_idle(self) -> None:
         if self._stopping.is_set() and not self._attempts:
@@ -371,11 +391,20 @@ class Worker:
         await asyncio.sleep(0.25)
 
     async def _recover(self) -> None:
-        """Adopt leases whose grant was lost with the connection."""
+        """Adopt leases whose grant was lost with the connection.
+
+        Nothing is claimed until this is done: the lost grants take up the slots that they were promised.
+        """
+        self._lost_contact = False
+        self._forgotten_meanwhile = set()
         try:
-            self._start(await self._source.recover())
+            steps = await self._source.recover()
+            # What was reported while the engine looked is over, although the answer may still name it.
+            self._start([step for step in steps if step.key not in self._forgotten_meanwhile])
         except SourceUnavailableError as error:
             await self._source_unavailable("recover", error)
+        finally:
+            self._forgotten_meanwhile = None
 
 
 def _named(key: LeaseKey) -> dict[str, object]:
