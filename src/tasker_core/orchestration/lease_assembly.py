@@ -140,12 +140,10 @@ class LeaseAssembly:
         if not missing:
             return {}
         loaded: dict[tuple[UUID, int], AncestorResult] = {}
-        for task_uuid, template_ordinal, ordinal, name, result, metadata in await self._store.step_results(
-            list(missing)
-        ):
+        for task_uuid, ordinal, name, result, metadata in await self._store.step_results(list(missing)):
             found = AncestorResult(name, str(identifiers.step_uuid(task_uuid, ordinal)), result, metadata)
-            loaded[task_uuid, template_ordinal] = found
-            self._known.add_result(task_uuid, template_ordinal, found)
+            loaded[task_uuid, ordinal] = found
+            self._known.add_result(task_uuid, ordinal, found)
         return loaded
 
     @staticmethod

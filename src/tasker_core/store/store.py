@@ -240,7 +240,7 @@ class Store:
         return await self.database.fetch(_TASKS["task_facts"], task_uuids)
 
     async def step_results(self, wanted: Sequence[tuple[UUID, int]]) -> Sequence[asyncpg.Record]:
-        """Return the results of steps named by task and template ordinal, as far as they are satisfied."""
+        """Return the results of steps named by task and ordinal, as far as they are satisfied."""
         return await self.database.fetch(
             _STEPS["step_results"], [task for task, _ in wanted], [ordinal for _, ordinal in wanted]
         )

@@ -8,10 +8,10 @@ SELECT kind, task_uuid, ordinal, attempt, template_id, detail
 FROM tasker.record_attempts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 
 -- name: step_results
--- The results of some steps of some tasks, as pairs of arrays (task, template ordinal).
-SELECT step.task_uuid, step.template_ordinal, step.ordinal, step.name, step.result, step.metadata
-FROM unnest($1::uuid[], $2::integer[]) AS wanted (task_uuid, template_ordinal)
-JOIN tasker.steps AS step USING (task_uuid, template_ordinal)
+-- The results of some steps of some tasks, as pairs of arrays (task, ordinal), as far as the steps are satisfied.
+SELECT step.task_uuid, step.ordinal, step.name, step.result, step.metadata
+FROM unnest($1::uuid[], $2::integer[]) AS wanted (task_uuid, ordinal)
+JOIN tasker.steps AS step USING (task_uuid, ordinal)
 WHERE step.state IN ('complete', 'resolved_manually')
 
 -- name: steps_of_task
