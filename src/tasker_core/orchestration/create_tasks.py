@@ -75,11 +75,10 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
     if violations:
         lines = "".join(f"\n  {v.pointer or '/'}: {v.message}" for v in violations)
         raise InvalidTaskError(f"the context does not fit {plan.template.identity}:{lines}", violations)
-    try:
-        context = serialization.dumps(request.context)
-        tags = serialization.dumps(list(request.tags)) if request.tags else None
-    except serialization.SerializationError as error:
-        raise InvalidTaskError(f"the context is {error}") from error
+    context = _encoded("context", request.context)
+    tags = _encoded("tags", list(request.tags)) if request.tags else None
+    for name in ("initiator", "source_system", "reason"):
+        _encoded(name, getattr(request, name))
     task_uuid = identifiers.new_task_uuid()
     return NewTask(
         task_uuid=task_uuid,
@@ -92,3 +91,11 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
         reason=request.reason,
         tags=tags,
     )
+
+
+def _encoded(name: str, value: object) -> str:
+    """Return a part of a request as JSON text; what passes can be stored."""
+    try:
+        return serialization.dumps(value)
+    except serialization.SerializationError as error:
+        raise InvalidTaskError(f"{name} is {error}") from error

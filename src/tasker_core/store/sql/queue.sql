@@ -31,13 +31,14 @@ WHERE status = 'leased' AND worker_id = $1
 -- Moves expired leases to the rescuer, so that the former holder's report is refused from here on. If the rescuer
 -- dies too, the next one takes them over when this lease ends.
 WITH expired AS (
-    SELECT task_uuid, ordinal, worker_id FROM tasker.step_queue
+    SELECT task_uuid, ordinal, coalesce(rescued_from, worker_id) AS holder_id FROM tasker.step_queue
     WHERE status = 'leased' AND wake_at < clock_timestamp()
     ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 UPDATE tasker.step_queue AS queue
-SET worker_id = $1, wake_at = clock_timestamp() + make_interval(secs => $3)
-FROM expired LEFT JOIN tasker.workers AS holder ON holder.worker_id = expired.worker_id
+SET worker_id = $1, wake_at = clock_timestamp() + make_interval(secs => $3),
+    rescued_from = coalesce(queue.rescued_from, queue.worker_id)
+FROM expired LEFT JOIN tasker.workers AS holder ON holder.worker_id = expired.holder_id
 WHERE queue.task_uuid = expired.task_uuid AND queue.ordinal = expired.ordinal
 RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id, holder.name AS holder
 

@@ -49,7 +49,8 @@ FROM (
            actor, reason, error, sequence
     FROM tasker.step_transitions WHERE task_uuid = $1
     UNION ALL
-    SELECT ordinal, attempt, 'enqueued', 'in_progress', enqueued_at, leased_at, NULL, worker_id, NULL, NULL, NULL,
+    SELECT ordinal, attempt, 'enqueued', 'in_progress', enqueued_at, leased_at, NULL,
+           coalesce(rescued_from, worker_id), NULL, NULL, NULL,
            NULL, NULL
     FROM tasker.step_queue WHERE task_uuid = $1 AND status = 'leased'
     UNION ALL

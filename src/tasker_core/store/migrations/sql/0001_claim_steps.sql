@@ -52,8 +52,8 @@ BEGIN
            OR (tasks.started_at IS NOT NULL AND NOT candidate.was_delayed)
     ), leased AS (
         UPDATE tasker.step_queue AS queue
-        SET status = 'leased', worker_id = p_worker_id, attempt = queue.attempt + 1, leased_at = at_time,
-            wake_at = at_time + make_interval(secs => p_lease_seconds)
+        SET status = 'leased', worker_id = p_worker_id, attempt = queue.attempt + 1,
+            leased_at = clock_timestamp(), wake_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
         FROM claimable
         WHERE queue.task_uuid = claimable.task_uuid AND queue.ordinal = claimable.ordinal
         RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id

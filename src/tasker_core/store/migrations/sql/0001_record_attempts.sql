@@ -45,17 +45,19 @@ BEGIN
         WHERE queue.task_uuid = report.task_uuid AND queue.ordinal = report.ordinal
           AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
           AND report.outcome <> 'waiting_for_retry'
-        RETURNING report.*, queue.template_id, queue.priority, queue.enqueued_at, queue.leased_at
+        RETURNING report.*, queue.template_id, queue.priority, queue.enqueued_at, queue.leased_at,
+                  coalesce(queue.rescued_from, p_worker_id) AS worker_id
     ), delayed AS (
         UPDATE tasker.step_queue AS queue
-        SET status = 'delayed', worker_id = NULL, leased_at = NULL, enqueued_at = report.retry_at,
+        SET status = 'delayed', worker_id = NULL, rescued_from = NULL, leased_at = NULL, enqueued_at = report.retry_at,
             wake_at = report.retry_at, claim_order = tasker.claim_order(report.retry_at, queue.priority)
         FROM report, tasker.step_queue AS before
         WHERE queue.task_uuid = report.task_uuid AND queue.ordinal = report.ordinal
           AND queue.worker_id = p_worker_id AND queue.attempt = report.attempt
           AND report.outcome = 'waiting_for_retry'
           AND before.task_uuid = queue.task_uuid AND before.ordinal = queue.ordinal
-        RETURNING report.*, queue.template_id, queue.priority, before.enqueued_at, before.leased_at
+        RETURNING report.*, queue.template_id, queue.priority, before.enqueued_at, before.leased_at,
+                  coalesce(before.rescued_from, p_worker_id) AS worker_id
     ), accepted AS MATERIALIZED (
         SELECT * FROM released UNION ALL SELECT * FROM delayed
     ), ended AS (
@@ -136,7 +138,7 @@ BEGIN
             task_uuid, ordinal, attempt, from_state, to_state, enqueued_at, leased_at, occurred_at, worker_id,
             execution_time_ms, error
         )
-        SELECT task_uuid, ordinal, attempt, 'in_progress', outcome, enqueued_at, leased_at, at_time, p_worker_id,
+        SELECT task_uuid, ordinal, attempt, 'in_progress', outcome, enqueued_at, leased_at, at_time, worker_id,
                duration_ms, error
         FROM accepted
     ), task_history AS (

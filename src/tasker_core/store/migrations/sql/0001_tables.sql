@@ -127,6 +127,8 @@ CREATE TABLE tasker.step_queue (
     wake_at     timestamptz,
     leased_at   timestamptz,
     worker_id   bigint,
+    -- The worker whose lease ended without a report, while the rescuer holds it.
+    rescued_from bigint,
     callable    text     NOT NULL,
     PRIMARY KEY (task_uuid, ordinal),
     CHECK ((status = 'ready') = (wake_at IS NULL)),
