@@ -65,11 +65,22 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 def tasker(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the ``tasker`` command in a directory of the test's own; keyword arguments become environment variables."""
 
-    def run(*arguments: str, input: str | None = None, cwd: Path = tmp_path, **env: str):  # noqa: A002
+    def run(
+        *arguments: str,
+        input: str | None = None,  # noqa: A002 - subprocess calls it so
+        cwd: Path = tmp_path,
+        **env: str,
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "tasker_core", *arguments],
-            cwd=cwd, input=input, capture_output=True, text=True, timeout=90, env={**os.environ, **env}, check=False,
-        )  # fmt: skip
+            cwd=cwd,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            env={**os.environ, **env},
+            check=False,
+        )
 
     return run
 

@@ -76,7 +76,7 @@ def register_module(registry: HandlerRegistry, module: ModuleType) -> int:
             registry.register(f"{module.__name__}.{name}", handler_class)
             count += 1
             # A file that could not be imported under its own name is still meant by it in a template.
-            path = f"{_stem(module)}.{name}"
+            path = f"{_file_name(module)}.{name}"
             if not registry.is_registered(path):
                 registry.register(path, handler_class)
     return count
@@ -94,8 +94,9 @@ def _place(handler_class: type[StepHandler]) -> str:
     return f"{handler_class.__qualname__} in {getattr(module, '__file__', None) or handler_class.__module__}"
 
 
-def _stem(module: ModuleType) -> str:
-    return Path(module.__file__).stem if module.__file__ else module.__name__
+def _file_name(module: ModuleType) -> str:
+    in_package = "." in module.__name__ or module.__file__ is None or hasattr(module, "__path__")
+    return module.__name__ if in_package else Path(str(module.__file__)).stem
 
 
 def _import_path(path: Path) -> Iterator[ModuleType]:

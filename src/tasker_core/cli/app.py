@@ -1,42 +1,101 @@
 """The command tree."""
 
+import importlib
 import platform
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
 import tasker_core
-from tasker_core.cli import db, run, task, template
-from tasker_core.cli.common import JsonOption
-from tasker_core.cli.output import configure_logging, out, print_json
+from tasker_core.cli.output import JsonOption, Options, configure_output, examples, out, print_json
+
+
+class _Elsewhere(NamedTuple):
+    """A command whose module is imported when it is used; ``tasker version`` need not load a database driver."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "run": _Elsewhere("tasker_core.cli.run", "Run a task to its end and print its results."),
+    "template": _Elsewhere("tasker_core.cli.template", "Check, list and draw task templates."),
+    "task": _Elsewhere("tasker_core.cli.task", "Look at tasks, their steps and their history."),
+    "db": _Elsewhere("tasker_core.cli.db", "Look after the database schema."),
+}
+
+#: Options of the root that may also stand behind a command. Short forms stay before it, where they mean one thing.
+_ANYWHERE = ("--verbose", "--quiet", "--no-color")
+
+
+class _Root(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        moved = [argument for argument in args[:end] if argument in _ANYWHERE]
+        rest = [argument for argument in args[:end] if argument not in _ANYWHERE]
+        return super().parse_args(ctx, [*moved, *rest, *args[end:]])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            module = importlib.import_module(COMMANDS[args[0]].module)
+            self.commands[args[0]] = typer.main.get_command(module.app)
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="tasker",
+    cls=_Root,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Durable workflows on PostgreSQL: a YAML template names the steps, plain Python runs them, nothing is lost.",
-    epilog='Start here:  tasker run TEMPLATE.yaml --context \'{"key": "value"}\'',
+    epilog=examples(
+        "tasker template validate order.yaml",
+        "tasker run order.yaml --context '{\"order_id\": 7}'",
+        "tasker task list --status error",
+        "tasker task steps TASK_UUID",
+    ),
 )
-app.command("run")(run.run)
-app.add_typer(template.app, name="template")
-app.add_typer(task.app, name="task")
-app.add_typer(db.app, name="db")
 
 
 @app.callback()
 def root(
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Log more: -v information, -vv all, with tracebacks.")
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            metavar="",
+            show_default=False,
+            help="Log more: -v information, -vv all, with tracebacks.",
+        ),
     ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", metavar="", help="Show no progress, only results and errors.")
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", metavar="", help="Print without colours; so does $NO_COLOR.")
+    ] = False,
 ) -> None:
-    """Set up logging for all commands."""
-    configure_logging(verbose)
+    """Set up output for all commands."""
+    Options.quiet = quiet
+    configure_output(verbose, color=not no_color)
 
 
-@app.command()
+def _add_placeholders() -> None:
+    """Make the help list the commands that are not loaded."""
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.summary)(lambda: None)
+
+
+_add_placeholders()
+
+
+@app.command(epilog=examples("tasker version --json"))
 def version(as_json: JsonOption = False) -> None:
     """Print the version of Tasker and of Python."""
     if as_json:
@@ -50,4 +109,4 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app()
+    app(prog_name="tasker")

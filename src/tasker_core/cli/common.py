@@ -6,16 +6,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from uuid import UUID
 
 import typer
+from rich.markup import escape
 
 from tasker_core import serialization
 from tasker_core.bootstrap import Settings, open_database, open_engine
 from tasker_core.cli.output import ExitCode, err, fail
 from tasker_core.orchestration import Engine
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else to stdout.")]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +35,7 @@ def run_async(work: Callable[[], Awaitable[_Result]]) -> _Result:
 
     if sys.platform == "win32":
         return asyncio.run(main())
-    import uvloop
+    import uvloop  # there is none for Windows
 
     return uvloop.run(main())
 
@@ -49,34 +48,34 @@ async def engine(
     settings = Settings.read(database_url=database_url)
     with open_database(settings) as database:
         if announce:
-            err.print(f"[dim]Database: {database.description}[/]")
+            err.print(f"[dim]Database: {escape(database.description)}[/]", soft_wrap=True)
         async with open_engine(settings, database, may_migrate=may_migrate) as opened:
             yield opened
-
-
-def parse_uuid(text: str) -> UUID:
-    """Return a task UUID given on the command line."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a task UUID") from None
 
 
 def read_context(text: str) -> dict[str, Any]:
     """Return the JSON object that ``--context`` gives directly, as ``@FILE``, or as ``-`` for standard input."""
     where = "--context"
-    if text == "-":
-        text, where = sys.stdin.read(), "standard input"
-    elif text.startswith("@"):
-        where = text[1:]
-        try:
+    try:
+        if text == "-":
+            where = "standard input"
+            text = sys.stdin.buffer.read().decode()
+        elif text.startswith("@"):
+            where = text[1:]
             text = Path(where).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"cannot read the context from {where}: {error}", ExitCode.USAGE)
+    except OSError as error:
+        fail(f"cannot read the context from {where}: {error.strerror}", ExitCode.USAGE)
+    except UnicodeDecodeError:
+        fail(f"cannot read the context from {where}: it is not UTF-8 text", ExitCode.USAGE)
+    if not text.strip():
+        fail(f"{where} is empty; the context must be a JSON object, such as {{}}", ExitCode.USAGE)
     try:
         context = serialization.loads(text)
     except serialization.SerializationError as error:
         fail(f"{where} is {error}", ExitCode.USAGE)
     if not isinstance(context, dict):
-        fail(f"{where} must be a JSON object, not {type(context).__name__}", ExitCode.USAGE)
+        fail(f"{where} must be a JSON object, not {_JSON_NAMES.get(type(context), 'a number')}", ExitCode.USAGE)
     return context
+
+
+_JSON_NAMES: dict[type, str] = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -1,10 +1,9 @@
-"""What commands print, and what they exit with."""
+"""What commands print, and what they exit with. Light: every start of the command line imports it."""
 
-import contextlib
+import os
 import sys
-from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import IO, Annotated, Any, NoReturn
 
 import msgspec
 import structlog
@@ -12,19 +11,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tasker_core.bootstrap import ConfigurationError
-from tasker_core.handler_loading import HandlerLoadError
-from tasker_core.orchestration import InvalidTaskError, TaskNotFoundError
-from tasker_core.serialization import SerializationError
-from tasker_core.store import StoreError, StoreUnavailableError
-from tasker_core.template import TemplateError
-
 #: Results for people and ``--json`` go to stdout, everything else to stderr.
 #: Where output does not go to a terminal, nothing is cut to its width.
 _PIPE_WIDTH = 300
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print one JSON document and nothing else to stdout.")
+]
 
 STATE_STYLES = {
     "complete": "green",
@@ -46,6 +42,7 @@ STATE_ICONS = {
     "enqueued": "…",
     "waiting_for_retry": "↻",
     "error": "✗",
+    "blocked_by_failures": "✗",
     "cancelled": "⊘",
     "pending": "·",
 }
@@ -67,29 +64,52 @@ class Options:
     """Options that hold for the whole process."""
 
     verbosity = 0
+    quiet = False
+    #: Where `print_json` writes, if not to standard output.
+    document: IO[str] | None = None
 
 
-def configure_logging(verbosity: int) -> None:
+def configure_output(verbosity: int, *, color: bool) -> None:
     """Send logs to stderr: warnings, with ``-v`` information, with ``-vv`` everything."""
     Options.verbosity = verbosity
+    if not color:
+        out.no_color = err.no_color = True
     level = {0: 30, 1: 20}.get(verbosity, 10)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(colors=err.is_terminal and not err.no_color),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up for each line: while a live picture is shown, sys.stderr writes above it.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 
 
+def reserve_stdout() -> None:
+    """Keep stdout for `print_json`, for the rest of the process; what handlers and their programs print goes to stderr.
+
+    By file descriptor, so that programs which handlers start are included.
+    """
+    sys.stdout.flush()
+    Options.document = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+
 def print_json(value: Any) -> None:
     """Print a value as one JSON document."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
-    sys.stdout.flush()
+    document = Options.document or sys.stdout
+    document.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    document.flush()
+
+
+def examples(*lines: str) -> str:
+    """Return example command lines as the end of a command's help."""
+    # The backspace keeps Typer from joining the lines.
+    return "\n".join(["\b", "[dim]Examples:[/]", *(f"  [cyan]{escape(line)}[/]" for line in lines)])
 
 
 def styled_state(state: str) -> str:
@@ -99,50 +119,27 @@ def styled_state(state: str) -> str:
     return f"[{style}]{icon + ' ' if icon else ''}{state}[/]"
 
 
+def first_line(text: str) -> str:
+    """Return the first line of a text; nothing of nothing."""
+    return next(iter(text.splitlines()), "")
+
+
 def success(text: str) -> None:
     """Print that something worked."""
-    out.print(f"[green]✓[/] {text}")
+    out.print(f"[green]✓[/] {escape(text)}", soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr."""
-    err.print(f"[yellow]![/] {text}")
+    err.print(f"[yellow]![/] {escape(text)}", soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error to stderr."""
+    err.print(f"[bold red]✗[/] {escape(text)}", soft_wrap=True)
 
 
 def fail(message: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
-    """Print one error line (or a short list) and exit."""
-    err.print(f"[bold red]✗[/] {escape(message)}")
+    """Print an error and exit."""
+    complain(message)
     raise typer.Exit(code)
-
-
-@contextlib.contextmanager
-def errors_explained() -> Iterator[None]:
-    """Turn the errors that people can do something about into a message and an exit code.
-
-    With ``-vv`` they propagate, traceback and all.
-    """
-    try:
-        yield
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        if Options.verbosity >= 2:
-            raise
-        match error:
-            case TaskNotFoundError():
-                fail(str(error), ExitCode.NOT_FOUND)
-            case StoreUnavailableError():
-                fail(str(error), ExitCode.UNREACHABLE)
-            case ConfigurationError():
-                fail(str(error), ExitCode.USAGE)
-            case (
-                TemplateError()
-                | HandlerLoadError()
-                | InvalidTaskError()
-                | StoreError()
-                | SerializationError()
-                | OSError()
-            ):
-                fail(str(error))
-            case _:
-                fail(f"unexpected {type(error).__name__}: {error} (run with -vv for the traceback)")

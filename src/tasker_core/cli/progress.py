@@ -1,11 +1,13 @@
-"""How a running task looks: a live picture on a terminal, plain lines elsewhere."""
+"""How a running task looks: a live picture of its graph on a terminal, plain lines elsewhere."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from rich.console import Console, Group
@@ -13,110 +15,231 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from tasker_core.cli.output import STATE_ICONS, STATE_STYLES
+from tasker_core.cli.output import STATE_ICONS, STATE_STYLES, first_line
 from tasker_core.orchestration import Engine
 from tasker_core.store import StoreError
 from tasker_core.template import Graph, TaskTemplate
 
+#: Tasks of more steps are shown in numbers, from the narrow query alone.
+_LARGE_TASK = 200
+
 _INTERVAL_SECONDS = 0.1
 
-#: Rows of the live picture. Of larger tasks it shows what runs, waits or failed, and counts the rest.
-_MAX_ROWS = 40
+#: Pause after a look at the task, as a multiple of how long that took: watching must not slow down the work.
+_PAUSE_FACTOR = 20
+
+_DONE = frozenset({"complete", "resolved_manually"})
+_AT_REST = _DONE | {"pending", "cancelled"}
+_BAR_WIDTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    state: str
+    attempts: int
+    error: str = ""
+
+
+class _View(Protocol):
+    async def look(self) -> None:
+        """Show what is now."""
 
 
 @contextlib.asynccontextmanager
 async def shown(engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> AsyncIterator[None]:
     """Show a task's progress while the body runs, and its last state at the end."""
-    view = _LiveView(template, console) if console.is_terminal else _Lines(console)
-
-    async def follow() -> None:
-        while True:
-            with contextlib.suppress(StoreError):  # the database is away: show what was, until it is back
-                view.show(await engine.steps(task_uuid), await engine.history(task_uuid))
-            await asyncio.sleep(_INTERVAL_SECONDS)
-
-    with view:
-        following = asyncio.create_task(follow())
+    async with contextlib.AsyncExitStack() as stack:
+        view = stack.enter_context(_view(engine, task_uuid, template, console))
+        following = asyncio.create_task(_follow(view))
         try:
             yield
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            with contextlib.suppress(StoreError):
-                view.show(await engine.steps(task_uuid), await engine.history(task_uuid))
+            await _look(view)
 
 
-class _Lines:
+async def _follow(view: _View) -> None:
+    while True:
+        started = time.monotonic()
+        await _look(view)
+        await asyncio.sleep(max(_INTERVAL_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started)))
+
+
+async def _look(view: _View) -> None:
+    with contextlib.suppress(StoreError):  # the database is away: what was stays shown until it is back
+        await view.look()
+
+
+@contextlib.contextmanager
+def _view(engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> Iterator[_View]:
+    large = len(template.steps) > _LARGE_TASK
+    if console.is_terminal and not console.is_dumb_terminal:
+        with Live(console=console, refresh_per_second=10) as live:
+            yield _Picture(engine, task_uuid, _Drawing(template, console), live, large=large)
+    elif large:
+        yield _Numbers(engine, task_uuid, console)
+    else:
+        yield _Changes(engine, task_uuid, console)
+
+
+async def _states(engine: Engine, task_uuid: UUID) -> list[_Step]:
+    rows = await engine.store.step_states(task_uuid)
+    return [_Step(row["name"], row["state"], row["attempts"]) for row in rows]
+
+
+class _Changes:
     """One line for each state change."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, engine: Engine, task_uuid: UUID, console: Console) -> None:
+        self._engine = engine
+        self._task_uuid = task_uuid
         self._console = console
         self._seen: set[tuple[object, ...]] = set()
 
-    def __enter__(self) -> None:
-        """Nothing to open."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-    def show(self, _steps: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
-        for change in history:
+    async def look(self) -> None:
+        for change in await self._engine.history(self._task_uuid):
             key = (change["step"], change["attempt"], change["to_state"], change["occurred_at"])
             if key not in self._seen:
                 self._seen.add(key)
-                self._console.print(_line(change))
+                self._console.print(_change_line(change), soft_wrap=True)
 
 
-def _line(change: dict[str, Any]) -> str:
+def _change_line(change: dict[str, Any]) -> str:
     name = escape(change["step"] or "task")
     attempt = f" (attempt {change['attempt']})" if (change["attempt"] or 0) > 1 else ""
-    error = f": {escape(change['error']['message'].splitlines()[0])}" if change["error"] else ""
+    error = f": {escape(first_line(change['error']['message']))}" if change["error"] else ""
     at = datetime.fromisoformat(change["occurred_at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     state = change["to_state"]
     return f"[dim]{at}[/] {name}{attempt} [{STATE_STYLES.get(state, 'default')}]{state}[/]{error}"
 
 
-class _LiveView:
-    """The steps level by level, redrawn in place."""
+class _Numbers:
+    """One line whenever the numbers of steps in each state have changed, at most once a second."""
+
+    def __init__(self, engine: Engine, task_uuid: UUID, console: Console) -> None:
+        self._engine = engine
+        self._task_uuid = task_uuid
+        self._console = console
+        self._shown = ""
+        self._due = 0.0
+
+    async def look(self) -> None:
+        steps = await _states(self._engine, self._task_uuid)
+        numbers = _numbers(steps)
+        over = all(step.state in _AT_REST for step in steps)
+        if numbers != self._shown and (over or time.monotonic() >= self._due):
+            self._shown, self._due = numbers, time.monotonic() + 1.0
+            self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {numbers}", soft_wrap=True)
+
+
+class _Picture:
+    """The graph, redrawn in place."""
+
+    def __init__(self, engine: Engine, task_uuid: UUID, drawing: "_Drawing", live: Live, *, large: bool) -> None:
+        self._engine = engine
+        self._task_uuid = task_uuid
+        self._drawing = drawing
+        self._live = live
+        self._large = large
+
+    async def look(self) -> None:
+        if self._large:
+            steps = await _states(self._engine, self._task_uuid)
+        else:
+            steps = [
+                _Step(step["name"], step["state"], step["attempts"], (step["error"] or {}).get("message", ""))
+                for step in await self._engine.steps(self._task_uuid)
+            ]
+        self._live.update(self._drawing.draw(steps, time.monotonic()))
+
+
+class _Drawing:
+    """Draws the steps level by level; a step is one level below the last of those it waits for.
+
+    What does not fit is drawn as a bar for each level, with the steps that run, wait or failed below.
+    """
 
     def __init__(self, template: TaskTemplate, console: Console) -> None:
         graph = Graph(template)
-        self._depth = {
-            template.steps[ordinal].name: depth for depth, level in enumerate(graph.levels) for ordinal in level
-        }
-        self._live = Live(console=console, refresh_per_second=12)
+        self._console = console
+        self._level = {template.steps[n].name: depth for depth, level in enumerate(graph.levels, 1) for n in level}
+        self._after = {step.name: step.dependencies for step in template.steps}
+        self._most_attempts = {step.name: step.retry.max_attempts for step in template.steps}
         self._started = time.monotonic()
+        self._running_since: dict[tuple[str, int], float] = {}
+        self._took: dict[tuple[str, int], float] = {}
 
-    def __enter__(self) -> None:
-        self._live.__enter__()
+    def draw(self, steps: Sequence[_Step], now: float) -> Group:
+        for step in steps:
+            self._time(step, now)
+        room = max(3, self._console.height - 2)
+        ordered = sorted(steps, key=lambda step: self._level.get(step.name, 0))
+        rows = list(self._steps(ordered)) if len(steps) <= room else list(self._overview(ordered, room))
+        return Group(*rows, Text(f"{_numbers(steps)}, {now - self._started:.1f} s", style="dim", no_wrap=True))
 
-    def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
+    def _time(self, step: _Step, now: float) -> None:
+        attempt = (step.name, step.attempts)
+        if step.state == "in_progress":
+            self._took[attempt] = now - self._running_since.setdefault(attempt, now)
+        elif attempt in self._running_since:
+            self._took[attempt] = now - self._running_since.pop(attempt)
 
-    def show(self, steps: list[dict[str, Any]], _history: list[dict[str, Any]]) -> None:
-        done = sum(step["state"] in ("complete", "resolved_manually") for step in steps)
-        shown = steps
-        if len(steps) > _MAX_ROWS:
-            busy = [step for step in steps if step["state"] not in ("complete", "pending")]
-            shown = busy[:_MAX_ROWS]
-        rows = [self._row(step) for step in sorted(shown, key=lambda step: self._depth.get(step["name"], 0))]
-        hidden = f", {len(steps) - len(shown)} not shown" if len(shown) < len(steps) else ""
-        summary = Text(f"{done}/{len(steps)} steps done{hidden}, {time.monotonic() - self._started:.1f} s", style="dim")
-        self._live.update(Group(*rows, summary))
+    def _steps(self, steps: Sequence[_Step]) -> Iterator[Text]:
+        width = max((len(step.name) for step in steps), default=0)
+        level = 0
+        for step in steps:
+            new = self._level.get(step.name, 0) != level
+            level = self._level.get(step.name, 0)
+            yield self._row(step, f"{level:>3} " if new else "    ", min(width, self._console.width // 3))
 
-    def _row(self, step: dict[str, Any]) -> Text:
-        state = step["state"]
-        style = STATE_STYLES.get(state, "default")
-        row = Text("  " * self._depth.get(step["name"], 0))
-        row.append(f"{STATE_ICONS.get(state, ' ')} ", style=style)
-        row.append(step["name"])
-        if step["dependencies"]:
-            row.append(f" ← {', '.join(step['dependencies'][:4])}", style="dim")
-            if len(step["dependencies"]) > 4:
-                row.append(f" and {len(step['dependencies']) - 4} more", style="dim")
-        row.append(f"  {state}", style=style)
-        if step["attempts"] > 1:
-            row.append(f"  attempt {step['attempts']}/{step['max_attempts']}", style="yellow")
-        if step["error"]:
-            row.append(f"  {step['error']['message'].splitlines()[0][:80]}", style="red")
+    def _row(self, step: _Step, margin: str, width: int) -> Text:
+        style = STATE_STYLES.get(step.state, "default")
+        row = Text(no_wrap=True, overflow="ellipsis")
+        row.append(margin, style="dim")
+        row.append(f"{STATE_ICONS.get(step.state, ' ')} ", style=style)
+        row.append(f"{step.name:<{width}}  ")
+        row.append(step.state, style=style)
+        if step.attempts > 1:
+            row.append(f" {step.attempts}/{self._most_attempts.get(step.name, '?')}", style="yellow")
+        if (took := self._took.get((step.name, step.attempts))) is not None:
+            row.append(f" {took:.1f} s", style="dim")
+        after = self._after.get(step.name, ())
+        if after:
+            more = f" and {len(after) - 3} more" if len(after) > 3 else ""
+            row.append(f" ← {', '.join(after[:3])}{more}", style="dim")
+        if step.error and step.state not in _DONE:
+            row.append(f"  {first_line(step.error)}", style="red")
         return row
+
+    def _overview(self, steps: Sequence[_Step], room: int) -> Iterator[Text]:
+        levels: dict[int, list[_Step]] = {}
+        for step in steps:
+            levels.setdefault(self._level.get(step.name, 0), []).append(step)
+        # Of many levels, those that are under way.
+        lines = list(levels.items())
+        if len(lines) > room // 2:
+            under_way = [(n, among) for n, among in lines if any(step.state not in _AT_REST for step in among)]
+            lines = (under_way or lines)[: room // 2]
+        for level, among in lines:
+            yield _bar(level, among)
+        busy = [step for step in steps if step.state not in _AT_REST | {"enqueued"}]
+        busy.sort(key=lambda step: step.state == "in_progress")  # trouble first
+        yield from self._steps(busy[: room - len(lines)])
+
+
+def _bar(level: int, steps: Sequence[_Step]) -> Text:
+    done = sum(step.state in _DONE for step in steps)
+    filled = _BAR_WIDTH * done // len(steps)
+    row = Text(f"{level:>3} ", style="dim", no_wrap=True, overflow="ellipsis")
+    row.append("█" * filled, style="green").append("░" * (_BAR_WIDTH - filled), style="dim")
+    return row.append(f" {_numbers(steps)}", style="default")
+
+
+def _numbers(steps: Sequence[_Step]) -> str:
+    """Return how many steps are done and, if any, how many are in each other state but pending."""
+    count = Counter("done" if step.state in _DONE else step.state for step in steps)
+    done, _ = count.pop("done", 0), count.pop("pending", 0)
+    others = "".join(f", {number} {state}" for state, number in sorted(count.items()))
+    return f"{done}/{len(steps)} steps done{others}"

@@ -1,28 +1,37 @@
 """``tasker task``: look at tasks."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli.common import DatabaseOption, JsonOption, engine, parse_uuid, run_async
-from tasker_core.cli.output import err, errors_explained, out, print_json, styled_state
+from tasker_core.cli.common import DatabaseOption, engine, run_async
+from tasker_core.cli.errors import errors_explained
+from tasker_core.cli.output import JsonOption, err, examples, first_line, out, print_json, styled_state
 from tasker_core.states import TaskState
 
-app = typer.Typer(no_args_is_help=True, help="Look at tasks, their steps and their history.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look at tasks, their steps and their history.",
+    epilog=examples(
+        "tasker task list --status error", "tasker task steps TASK_UUID", "tasker task get TASK_UUID --json"
+    ),
+)
 
-TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="UUID of the task.")]
+TaskArgument = Annotated[UUID, typer.Argument(metavar="TASK", help="UUID of the task.")]
 
 
-@app.command("list")
+@app.command("list", epilog=examples("tasker task list --namespace shop --name order --limit 5"))
 def list_tasks(
     namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="Only this namespace.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only tasks of templates of this name.")] = None,
     status: Annotated[TaskState | None, typer.Option("-s", "--status", help="Only tasks in this state.")] = None,
     limit: Annotated[int, typer.Option("-l", "--limit", min=1, max=1000, help="How many at most.")] = 20,
     before: Annotated[
-        str | None, typer.Option("--before", metavar="TASK", help="Go on after this task, the last of a page.")
+        UUID | None, typer.Option("--before", metavar="TASK", help="Go on after this task, the last of a page.")
     ] = None,
     database_url: DatabaseOption = None,
     as_json: JsonOption = False,
@@ -35,7 +44,7 @@ def list_tasks(
                 namespace=namespace,
                 name=name,
                 state=status,
-                before=parse_uuid(before) if before else None,
+                before=before,
                 limit=limit,
             )
 
@@ -58,14 +67,13 @@ def list_tasks(
             out.print(table)
 
 
-@app.command()
+@app.command(epilog=examples("tasker task get 01a20bd2-12f6-7c21-8159-f3ff32000000"))
 def get(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show one task."""
-    task_uuid = parse_uuid(task)
 
     async def work() -> dict[str, Any]:
         async with engine(database_url) as opened:
-            return await opened.task(task_uuid)
+            return await opened.task(task)
 
     with errors_explained():
         found = run_async(work)
@@ -93,19 +101,18 @@ def get(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOp
         print_json(found["context"])
 
 
-@app.command()
+@app.command(epilog=examples("tasker task steps 01a20bd2-12f6-7c21-8159-f3ff32000000 --json"))
 def steps(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show the steps of a task with their results and errors."""
-    task_uuid = parse_uuid(task)
 
     async def work() -> list[dict[str, Any]]:
         async with engine(database_url) as opened:
-            return await opened.steps(task_uuid)
+            return await opened.steps(task)
 
     with errors_explained():
         found = run_async(work)
         if as_json:
-            print_json({"task_uuid": str(task_uuid), "steps": found})
+            print_json({"task_uuid": str(task), "steps": found})
             return
         table = Table("Step", "State", "Attempts", "After", "Waits for", "Error", box=None, header_style="bold")
         for step in found:
@@ -115,24 +122,23 @@ def steps(task: TaskArgument, database_url: DatabaseOption = None, as_json: Json
                 f"{step['attempts']}/{step['max_attempts']}",
                 escape(", ".join(step["dependencies"])),
                 escape(_waits_for(step)),
-                escape(step["error"]["message"].splitlines()[0]) if step["error"] else "",
+                escape(first_line(step["error"]["message"])) if step["error"] else "",
             )
         out.print(table)
 
 
-@app.command()
+@app.command(epilog=examples("tasker task history 01a20bd2-12f6-7c21-8159-f3ff32000000"))
 def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show every state change of a task and its steps, oldest first."""
-    task_uuid = parse_uuid(task)
 
     async def work() -> list[dict[str, Any]]:
         async with engine(database_url) as opened:
-            return await opened.history(task_uuid)
+            return await opened.history(task)
 
     with errors_explained():
         changes = run_async(work)
         if as_json:
-            print_json({"task_uuid": str(task_uuid), "history": changes})
+            print_json({"task_uuid": str(task), "history": changes})
             return
         table = Table("Time", "Step", "Attempt", "From", "To", "Worker", "Detail", box=None, header_style="bold")
         for change in changes:
@@ -144,7 +150,7 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
                 change["from_state"],
                 styled_state(change["to_state"]),
                 escape(change["worker"] or change["actor"] or ""),
-                escape(detail.splitlines()[0] if detail else ""),
+                escape(first_line(detail)),
             )
         out.print(table)
 

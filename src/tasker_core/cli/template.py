@@ -8,11 +8,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli.common import JsonOption
-from tasker_core.cli.output import ExitCode, err, errors_explained, fail, out, print_json, success
+from tasker_core.cli.errors import errors_explained
+from tasker_core.cli.output import ExitCode, JsonOption, complain, err, examples, fail, out, print_json, success
 from tasker_core.template import Report, Severity, TaskTemplate, discover, inspect_file, load_file, mermaid, tree
 
-app = typer.Typer(no_args_is_help=True, help="Check, list and draw task templates.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Check, list and draw task templates.",
+    epilog=examples("tasker template validate workflows/", "tasker template show order.yaml --format mermaid"),
+)
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Template files, or directories to search.")]
 
@@ -27,10 +32,12 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@app.command()
+@app.command(epilog=examples("tasker template validate order.yaml", "tasker template validate workflows/ --strict"))
 def validate(
     paths: Paths,
-    strict: Annotated[bool, typer.Option("--strict", help="Unknown keys are errors, not warnings.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", metavar="", help="Unknown keys are errors, not warnings.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check templates; exits with 1 if one has errors."""
@@ -52,7 +59,7 @@ def validate(
             raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("tasker template list workflows/ --json"))
 def list_templates(paths: Paths, as_json: JsonOption = False) -> None:
     """List the templates in files and directories; exits with 1 if one cannot be loaded."""
     with errors_explained():
@@ -81,12 +88,14 @@ def list_templates(paths: Paths, as_json: JsonOption = False) -> None:
             out.print(table)
             for failure in found.failures:
                 for finding in failure.findings:
-                    err.print(f"[bold red]✗[/] {escape(str(finding))}")
+                    complain(str(finding))
         if found.failures:
             raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command()
+@app.command(
+    epilog=examples("tasker template show order.yaml", "tasker template show order.yaml -f mermaid > order.mmd")
+)
 def show(
     paths: Paths,
     form: Annotated[Format, typer.Option("--format", "-f", help="tree, mermaid (a diagram's source) or json.")] = (
@@ -102,7 +111,8 @@ def show(
             print_json(shown[0] if len(shown) == 1 else shown)
             return
         for template in templates:
-            out.print((mermaid if form is Format.MERMAID else tree)(template), markup=False)
+            text = (mermaid if form is Format.MERMAID else tree)(template)
+            out.print(text.rstrip("\n"), markup=False, soft_wrap=True)
 
 
 def _files(paths: list[Path]) -> list[Path]:
@@ -128,11 +138,11 @@ def _require(paths: list[Path]) -> None:
 def _print_report(file: Path, report: Report) -> None:
     errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
     for finding in report.findings:
-        err.print(f"[{_STYLES[finding.severity]}]{finding.severity.value:>7}[/] {escape(str(finding))}")
+        err.print(f"[{_STYLES[finding.severity]}]{finding.severity.value:>7}[/] {escape(str(finding))}", soft_wrap=True)
     if report.valid:
-        success(f"{escape(str(file))}: {report.step_count} steps, no errors")
+        success(f"{file}: {report.step_count} steps, no errors")
     else:
-        err.print(f"[bold red]✗[/] {escape(str(file))}: {errors} error{'s' if errors != 1 else ''}")
+        complain(f"{file}: {errors} error{'s' if errors != 1 else ''}")
 
 
 def _summary(file: Path, template: TaskTemplate) -> dict[str, Any]:

@@ -71,9 +71,7 @@ def test_each_backoff_grows_from_the_base_as_documented_up_to_the_cap(backoff: B
 
 
 @given(POLICIES, ATTEMPTS, RANDOM_NUMBERS)
-def test_a_delay_is_never_negative_and_never_exceeds_the_cap(
-    policy: RetryPolicy, attempt: int, random: float
-) -> None:
+def test_a_delay_is_never_negative_and_never_exceeds_the_cap(policy: RetryPolicy, attempt: int, random: float) -> None:
     assert 0 <= delay(policy, attempt, random) <= policy.max_backoff_ms / 1000
 
 

@@ -1,7 +1,7 @@
 """JSON in and out: exact, or refused with the place that is at fault."""
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
@@ -70,8 +70,8 @@ def test_integers_of_any_size_stay_exact(number: int) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (datetime.date(2026, 3, 1), '"2026-03-01"'),
-        (datetime.datetime(2026, 3, 1, 12, 30, tzinfo=datetime.UTC), '"2026-03-01T12:30:00Z"'),
+        (dt.date(2026, 3, 1), '"2026-03-01"'),
+        (dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC), '"2026-03-01T12:30:00Z"'),
         (uuid.UUID("0192f7a0-0000-7000-8000-000000000001"), '"0192f7a0-0000-7000-8000-000000000001"'),
         (decimal.Decimal("1.10"), '"1.10"'),
         (Colour.RED, '"red"'),

@@ -1,0 +1,51 @@
+"""The subjects by name, and a process of its own for each measurement."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import structlog
+
+from benchmarks.measure import MeasurementError, Round, Sizes, Subject
+
+#: What the tables call each subject, in their order.
+TITLES = {
+    "chain": "chain of 4",
+    "chain-sync": "chain of 4, sync",
+    "diamond": "diamond of 4",
+    "bare": "bare SQL loop",
+    "dbos": "DBOS, chain of 4",
+}
+
+
+def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round:
+    """Measure one round of a subject in a new process.
+
+    No subject then carries another's modules, threads and garbage, which its own collector would walk through.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measure, name, database_url, sizes).result()
+
+
+def _measure(name: str, database_url: str, sizes: Sizes) -> Round:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    try:
+        return _subject(name).measure(database_url, sizes)
+    except MeasurementError as error:
+        raise MeasurementError(f"{TITLES[name]}: {error}") from error
+
+
+def _subject(name: str) -> Subject:
+    # Imported here so that a process holds the modules of its own subject only, and because DBOS may be missing.
+    match name:
+        case "bare":
+            from benchmarks import bare
+
+            return bare.BareLoop()
+        case "dbos":
+            from benchmarks import dbos
+
+            return dbos.DbosBenchmark()
+        case _:
+            from benchmarks import tasker
+
+            return tasker.BENCHMARKS[name]()

@@ -1,0 +1,164 @@
+"""The engine and a worker in one process, for one task."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from rich.markup import escape
+
+from tasker_core.cli import progress
+from tasker_core.cli.common import engine
+from tasker_core.cli.output import ExitCode, err, fail, warn
+from tasker_core.handler import HandlerRegistry
+from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.template import TaskTemplate
+from tasker_core.worker import Worker
+
+#: Seconds that running handlers have to finish once the process is told to stop.
+_SHUTDOWN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run, and how.
+
+    Attributes:
+        template: the template.
+        registry: has a handler for each of its steps.
+        request: the task to create, unless one is resumed.
+        resumed: the task to go on with.
+        timeout: seconds to wait for the end.
+        concurrency: handlers that run at once.
+        database_url: where to connect, if not to the configured database.
+        quiet: show no progress.
+    """
+
+    template: TaskTemplate
+    registry: HandlerRegistry
+    request: TaskRequest
+    resumed: UUID | None
+    timeout: float | None
+    concurrency: int
+    database_url: str | None
+    quiet: bool
+
+
+async def run(job: Job) -> dict[str, Any]:
+    """Run a job and return its outcome, whether the task is over or not."""
+    started = time.monotonic()
+    async with engine(job.database_url, may_migrate=True, announce=not job.quiet) as opened:
+        if job.resumed is None:
+            task_uuid = await opened.create_task(job.template, job.request)
+        else:
+            task_uuid = await _require_same_template(opened, job.resumed, job.template)
+        if not job.quiet:
+            err.print(f"[dim]Task {task_uuid} ({escape(job.template.identity)})[/]", soft_wrap=True)
+        async with _working(opened, job) as (worker, working):
+            with _stops_requested() as (stop, leave):
+                reason = await _until_over(opened, job, task_uuid, stop, working)
+                if reason and worker.running:
+                    warn(
+                        f"{reason}; {worker.running} running handler(s) may finish within {_SHUTDOWN_SECONDS:g} s "
+                        "(Ctrl-C again leaves at once)"
+                    )
+                elif reason:
+                    warn(reason)
+                worker.stop()
+                await _first_of(working, leave)
+        return await _outcome(opened, task_uuid, time.monotonic() - started)
+
+
+async def _require_same_template(opened: Engine, task_uuid: UUID, template: TaskTemplate) -> UUID:
+    task = await opened.task(task_uuid)
+    stored, wanted = (task["namespace"], task["name"]), (template.namespace_name, template.name)
+    if stored != wanted:
+        fail(f"task {task_uuid} is of the template {'/'.join(stored)}, not {'/'.join(wanted)}", ExitCode.USAGE)
+    return task_uuid
+
+
+@contextlib.asynccontextmanager
+async def _working(opened: Engine, job: Job) -> AsyncIterator[tuple[Worker, "asyncio.Task[None]"]]:
+    callables = sorted({step.handler.callable for step in job.template.steps})
+    async with opened.worker_source(callables, on_ready=lambda: worker.wake()) as source:
+        worker = Worker(source, job.registry, concurrency=job.concurrency, shutdown_timeout=_SHUTDOWN_SECONDS)
+        working = asyncio.create_task(worker.run())
+        try:
+            yield worker, working
+        finally:
+            working.cancel()  # has no effect if it is done, as it should be
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def _until_over(
+    opened: Engine, job: Job, task_uuid: UUID, stop: asyncio.Event, working: "asyncio.Task[None]"
+) -> str:
+    """Wait for the task, a signal, the time limit or a failure of the worker; return why the task is not over."""
+    showing = contextlib.nullcontext() if job.quiet else progress.shown(opened, task_uuid, job.template, err)
+    async with showing:
+        waiting = asyncio.create_task(opened.wait(task_uuid))
+        try:
+            await asyncio.wait_for(_first_of(waiting, stop, working), job.timeout)
+        except TimeoutError:
+            return f"the task is not over after {job.timeout:g} s"
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    return "interrupted" if stop.is_set() else ""
+
+
+async def _first_of(*awaited: "asyncio.Task[Any] | asyncio.Event") -> None:
+    """Wait until a task ends or an event is set; a task's failure is raised, the other tasks go on."""
+    waits = {thing: asyncio.create_task(thing.wait()) for thing in awaited if isinstance(thing, asyncio.Event)}
+    tasks = {thing for thing in awaited if isinstance(thing, asyncio.Task)}
+    try:
+        done, _ = await asyncio.wait({*tasks, *waits.values()}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for wait in waits.values():
+            wait.cancel()
+
+
+@contextlib.contextmanager
+def _stops_requested() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Let the first SIGINT or SIGTERM set one event and the next one another, instead of ending the process."""
+    loop = asyncio.get_running_loop()
+    stop, leave = asyncio.Event(), asyncio.Event()
+
+    def requested() -> None:
+        (leave if stop.is_set() else stop).set()
+
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, requested)
+            handled.append(number)
+    try:
+        yield stop, leave
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _outcome(opened: Engine, task_uuid: UUID, seconds: float) -> dict[str, Any]:
+    task = await opened.task(task_uuid)
+    return {
+        "task_uuid": str(task_uuid),
+        "status": task["state"],
+        "steps": [
+            {
+                "name": step["name"],
+                "current_state": step["state"],
+                "attempts": step["attempts"],
+                "result": step["result"],
+                "error": step["error"],
+            }
+            for step in await opened.steps(task_uuid)
+        ],
+        "duration_ms": round(seconds * 1000, 1),
+    }
