@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 import structlog
 
 from benchmarks.measure import MeasurementError, Round, Sizes, Subject
+from tasker_core.worker.collector import calm_collector
 
 #: What the tables call each subject, in their order.
 TITLES = {
@@ -20,7 +21,7 @@ TITLES = {
 def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round:
     """Measure one round of a subject in a new process.
 
-    No subject then carries another's modules, threads and garbage, which its own collector would walk through.
+    No subject then carries another's threads and garbage, and the collector is as calm as in `tasker run` for all.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(_measure, name, database_url, sizes).result()
@@ -28,8 +29,10 @@ def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round:
 
 def _measure(name: str, database_url: str, sizes: Sizes) -> Round:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    subject = _subject(name)
+    calm_collector()
     try:
-        return _subject(name).measure(database_url, sizes)
+        return subject.measure(database_url, sizes)
     except MeasurementError as error:
         raise MeasurementError(f"{TITLES[name]}: {error}") from error
 

@@ -65,13 +65,13 @@ def database_url(url: str) -> str:
     Raises:
         StoreError: the URL does not name a PostgreSQL database.
     """
-    parts = urlsplit(url)
-    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql"):
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
         raise StoreError(
             f"the database URL must start with postgresql://, as in postgresql://user:password@host/name; "
             f"got {redacted(url)!r}"
         )
-    return urlunsplit(parts._replace(scheme="postgresql"))
+    return f"postgresql://{rest}"
 
 
 def redacted(url: str) -> str:
@@ -96,6 +96,7 @@ class Database:
         self._max_connections = max_connections
         self._command_timeout = command_timeout
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._listener: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def open(self) -> Self:
         """Connect.
@@ -173,7 +174,7 @@ class Database:
                 yield connection
 
     async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
-        """Call ``heard(channel)`` for each notification, until cancelled; reconnects by itself.
+        """Call ``heard(channel)`` for each notification from elsewhere, until cancelled; reconnects by itself.
 
         Also called once for each channel after every (re)connection, since notifications may have been missed.
         """
@@ -187,20 +188,39 @@ class Database:
                 delay = min(delay * 2, _LAST_RECONNECT_DELAY)
             await asyncio.sleep(delay)
 
+    async def notify(self, statement: str, channels: Sequence[str]) -> None:
+        """Run a statement that notifies listeners elsewhere.
+
+        It runs on the listening connection, so that what comes back of it can be told from what others sent.
+        """
+        with translated():
+            if self._listener is None:
+                await self.fetch(statement, channels)
+            else:
+                await self._listener.fetch(statement, channels)
+
     async def _listen_once(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:
         """Listen until the connection is lost."""
         with translated():
             connection = await asyncpg.connect(
                 self.url, timeout=10.0, server_settings={"application_name": "tasker listener"}
             )
+            own_pid = connection.get_server_pid()
+
+            def pass_on(_connection: object, pid: int, channel: str, _payload: object) -> None:
+                if pid != own_pid:
+                    heard(channel)
+
             closed = asyncio.Event()
             connection.add_termination_listener(lambda _: closed.set())
             try:
                 for channel in channels:
-                    await connection.add_listener(channel, lambda _c, _p, name, _payload: heard(name))
+                    await connection.add_listener(channel, pass_on)
                     heard(channel)
+                self._listener = connection
                 await closed.wait()
             finally:
+                self._listener = None
                 connection.terminate()
 
     @property

@@ -274,8 +274,8 @@ class Store:
         return seconds
 
     async def notify(self, channels: Sequence[str]) -> None:
-        """Wake the listeners of these channels."""
-        await self.database.fetch(_QUEUE["notify"], channels)
+        """Wake the listeners of these channels in other processes."""
+        await self.database.notify(_QUEUE["notify"], channels)
 
     async def register_worker(self, name: str, hostname: str, pid: int, callables: Sequence[str]) -> int:
         """Record a worker process; return the id that its leases carry."""

@@ -25,14 +25,14 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH ready AS (
-        SELECT q.* FROM unnest(p_callables) AS mine (callable)
+        SELECT q.* FROM (SELECT DISTINCT unnest(p_callables)) AS mine (callable)
         CROSS JOIN LATERAL (
             SELECT task_uuid, ordinal, claim_order, false AS was_delayed FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'ready'
             ORDER BY claim_order LIMIT p_limit FOR UPDATE SKIP LOCKED
         ) AS q
     ), due AS (
-        SELECT q.* FROM unnest(p_callables) AS mine (callable)
+        SELECT q.* FROM (SELECT DISTINCT unnest(p_callables)) AS mine (callable)
         CROSS JOIN LATERAL (
             SELECT task_uuid, ordinal, claim_order, true AS was_delayed FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'delayed' AND wake_at <= at_time
