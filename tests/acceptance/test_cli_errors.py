@@ -1,6 +1,9 @@
 """Whatever is typed, the answer is a sentence and the right exit code, never a traceback."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,7 +56,8 @@ def test_nonsense_is_answered_with_a_sentence(tasker, project, arguments, code, 
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert "sec" not in done.stderr.replace("secret", "sec") or "SECONDS" in done.stderr
+    assert "sec#ret" not in done.stderr
+    assert "secret" not in done.stderr
     assert done.stdout == ""
 
 
@@ -64,17 +68,15 @@ def test_nonsense_is_answered_with_a_sentence(tasker, project, arguments, code, 
         ("\nraise RuntimeError('boom')", "RuntimeError: boom"),
         ("import sys; sys.exit('bye')", "SystemExit: bye"),
         (HANDLERS.replace("work", "wrok"), "step s: work (did you mean 'wrok'?)"),
-        (HANDLERS + HANDLERS, None),
     ],
 )
 def test_broken_handler_code_is_named(tasker, project, code, message):
     (project / "handlers.py").write_text(code)
-    done = tasker("run", "t.yaml", TASKER_DATA_DIR="/proc/none")
-    assert done.returncode == (5 if message is None else 1)
+    done = tasker("run", "t.yaml")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert str(project / "handlers.py") in done.stderr
     assert "Traceback" not in done.stderr
-    if message is not None:
-        assert message in done.stderr
-        assert str(project / "handlers.py") in done.stderr
 
 
 def test_two_handlers_of_one_name_are_refused(tasker, project):
@@ -125,8 +127,8 @@ def test_what_the_database_lacks_or_refuses_has_its_exit_code(tasker, project, d
     assert "nobody" in nobody.stderr
 
 
-def test_a_foreign_database_is_migrated_on_request_only(tasker, project, postgres, database_url):
-    url = database_url.replace(urlsplit(database_url).path, "/template1")
+def test_a_foreign_database_is_migrated_on_request_only(tasker, postgres):
+    url = postgres.url.replace("/postgres?", "/template1?")
     assert tasker("db", "status", DATABASE_URL=url).returncode == 1
     refused = tasker("task", "list", DATABASE_URL=url)
     assert refused.returncode == 1
@@ -144,12 +146,9 @@ def test_a_task_is_resumed_with_its_own_template_only(tasker, project, database_
     assert "is of the template n/t, not n/other" in other.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(tasker, project):
-    import subprocess
-    import sys
-
+def test_a_reader_that_leaves_early_is_no_error(project):
     done = subprocess.run(
-        f"{sys.executable} -m tasker_core template show t.yaml --json | true",
+        f"{shlex.quote(sys.executable)} -m tasker_core template show t.yaml --json | true",
         shell=True, cwd=project, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr

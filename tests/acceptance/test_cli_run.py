@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tasker_core.store import EmbeddedPostgres
+
 TEMPLATE = """
 name: order
 namespace_name: shop
@@ -72,20 +74,20 @@ def test_a_new_project_needs_nothing_but_a_template_and_handlers(tasker, project
     assert "✓ complete" in run.stdout
     assert not (project / ".tasker" / "postgres" / "postmaster.pid").exists()
 
-    listed = json.loads(tasker("task", "list", "--json").stdout)["tasks"]
-    assert [(task["name"], task["state"], task["completed_steps"]) for task in listed] == [("order", "complete", 4)]
-    task_uuid = listed[0]["task_uuid"]
-    below = project / "deep" / "below"
-    below.mkdir(parents=True)
-    got = json.loads(tasker("task", "get", task_uuid, "--json", cwd=below).stdout)
-    assert got["context"] == {"item": "book"}
-    assert "shop/order" in tasker("task", "get", task_uuid).stdout
-    steps = json.loads(tasker("task", "steps", task_uuid, "--json").stdout)["steps"]
-    assert [step["name"] for step in steps] == ["reserve", "charge", "pack", "ship"]
-    history = tasker("task", "history", task_uuid).stdout
-    assert "in_progress" in history
-    status = tasker("db", "status", "--json")
-    assert (status.returncode, json.loads(status.stdout)["up_to_date"]) == (0, True)
+    with EmbeddedPostgres(project / ".tasker"):  # saves the commands below from starting it again
+        listed = json.loads(tasker("task", "list", "--json").stdout)["tasks"]
+        assert [(task["name"], task["state"], task["completed_steps"]) for task in listed] == [("order", "complete", 4)]
+        task_uuid = listed[0]["task_uuid"]
+        below = project / "deep" / "below"
+        below.mkdir(parents=True)
+        got = tasker("task", "get", task_uuid, cwd=below)
+        assert "shop/order" in got.stdout
+        assert '"item": "book"' in got.stdout
+        steps = json.loads(tasker("task", "steps", task_uuid, "--json").stdout)["steps"]
+        assert [step["name"] for step in steps] == ["reserve", "charge", "pack", "ship"]
+        assert "in_progress" in tasker("task", "history", task_uuid).stdout
+        status = tasker("db", "status", "--json")
+        assert (status.returncode, json.loads(status.stdout)["up_to_date"]) == (0, True)
 
 
 def test_json_is_one_object_on_stdout_whatever_handlers_print(tasker, project, database_url):

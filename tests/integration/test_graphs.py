@@ -9,11 +9,13 @@ import pytest
 from conftest import working
 from tests.integration.support import chain, graph, results, states
 
+from tasker_core import StepHandler
 from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.orchestration.lease_assembly import KnownTasks
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
-from tasker_core.template import TaskTemplate
-from tasker_core.types import StepContext
+from tasker_core.template import TaskTemplate, load_text
+from tasker_core.types import StepContext, StepHandlerResult
 
 DIAMOND = {"start": [], "left": ["start"], "right": ["start"], "end": ["left", "right"]}
 TREE = {
@@ -260,3 +262,57 @@ async def test_a_task_waits_for_a_worker_that_has_its_handlers(engine: Engine) -
     assert await states(engine, task) == {"only": "enqueued"}
     async with working(engine, {"square": square_of_the_product}):
         assert await engine.wait(task, 10) is TaskState.COMPLETE
+
+
+class Methods(StepHandler):
+    def call(self, context: StepContext) -> StepHandlerResult:
+        return self.success({"invoked_method": "call"})
+
+    def validate(self, context: StepContext) -> StepHandlerResult:
+        return self.success({"invoked_method": "validate"})
+
+    async def refund(self, context: StepContext) -> StepHandlerResult:
+        return self.success({"invoked_method": "refund"})
+
+
+async def test_each_step_calls_the_method_that_its_template_names(engine: Engine) -> None:
+    template = load_text("""
+        name: methods
+        namespace_name: test
+        version: 1.0.0
+        steps:
+          - {name: default, handler: {callable: work}}
+          - {name: validate, handler: {callable: work, method: validate}}
+          - {name: refund, handler: {callable: work, method: refund}, dependencies: [validate]}
+        """)
+    async with working(engine, {"work": Methods}):
+        task = await engine.create_task(template, TaskRequest())
+        assert await engine.wait(task, 10) is TaskState.COMPLETE
+    invoked = {step: result["invoked_method"] for step, result in (await results(engine, task)).items()}
+    assert invoked == {"default": "call", "validate": "validate", "refund": "refund"}
+
+
+async def test_what_falls_out_of_memory_is_read_back(engine: Engine) -> None:
+    # Room for one task: with twenty under way, nearly everything has to come from the database.
+    engine._known = KnownTasks(max_bytes=1)
+    async with working(engine, {"square": square_of_the_product}, concurrency=4):
+        tasks = [await engine.create_task(squares(MIXED), TaskRequest({"even_number": n})) for n in range(20)]
+        assert {await engine.wait(task, 10) for task in tasks} == {TaskState.COMPLETE}
+    assert [(await results(engine, task))["final"]["n"] for task in tasks] == [n**64 for n in range(20)]
+
+
+async def test_steps_of_one_task_that_run_on_different_workers_see_the_same_inputs(database_url: str) -> None:
+    @step_handler("other")
+    async def other(context: StepContext) -> dict[str, int]:
+        return await square_of_the_product(context)
+
+    callables = {name: ("square", "other")[n % 2] for n, name in enumerate(MIXED)}
+    async with (
+        Engine(database_url) as one,
+        Engine(database_url) as two,
+        working(one, {"square": square_of_the_product}),
+        working(two, {"other": other}),
+    ):
+        task = await one.create_task(graph(MIXED, callables=callables), TaskRequest({"even_number": 6}))
+        assert await two.wait(task, 10) is TaskState.COMPLETE
+        assert (await results(one, task))["final"] == {"n": 6**64}

@@ -28,7 +28,8 @@ async def aged(url: str, reason: str, age: timedelta) -> None:
     """Make the steps of tasks ready earlier than they were."""
     await fetch(
         url,
-        """UPDATE tasker.step_queue AS queue SET enqueued_at = enqueued_at - $2::interval, claim_order = claim_order - $2::interval
+        """UPDATE tasker.step_queue AS queue
+           SET enqueued_at = enqueued_at - $2::interval, claim_order = claim_order - $2::interval
            FROM tasker.tasks AS task WHERE task.task_uuid = queue.task_uuid AND task.reason = $1""",
         reason,
         age,

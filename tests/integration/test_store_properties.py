@@ -41,6 +41,8 @@ class ModelStep:
     state: str = "pending"
     attempts: int = 0
     holder: str | None = None
+    #: The worker whose lease expired, while a rescuer holds it.
+    lost_by: str | None = None
     expired: bool = False
     due: bool = True
 
@@ -215,7 +217,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Take expired leases and, unless the rescuer dies over it, record them as failed attempts."""
         rescuer = self.worker_ids["rescuer"]
         expired = {
-            LeaseKey(task_uuid, ordinal, step.attempts): step.holder
+            LeaseKey(task_uuid, ordinal, step.attempts): step.lost_by or step.holder
             for task_uuid, task in self.model.tasks.items()
             for ordinal, step in enumerate(task.steps)
             if step.state == "in_progress" and step.expired
@@ -225,7 +227,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert {lease.key: lease.holder for lease in taken}.items() <= expired.items()
         for lease in taken:
             step = self.model.step(lease.key)
-            step.holder, step.expired = "rescuer", dies
+            step.lost_by, step.holder, step.expired = step.lost_by or step.holder, "rescuer", dies
         if dies:
             return
         ends = [self._failed(lease.key) for lease in taken]
@@ -233,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert not answer.refused
         for end in ends:
             step = self.model.step(end.lease)
-            step.state, step.holder, step.due = str(end.state), None, True
+            step.state, step.holder, step.lost_by, step.due = str(end.state), None, None, True
 
     @invariant()
     def the_database_is_as_the_model_says(self) -> None:
@@ -260,12 +262,9 @@ class StoreMachine(RuleBasedStateMachine):
         try:
             self.run(check_invariants(self.store.database.url))
         finally:
-            self.run(
-                self.store.database.fetch(
-                    "TRUNCATE tasker.tasks, tasker.steps, tasker.step_queue, tasker.step_transitions, "
-                    "tasker.task_transitions, tasker.workers"
-                )
-            )
+            # Each example starts from nothing. Deleting a few rows is far cheaper than truncating.
+            for table in ("tasks", "steps", "step_queue", "step_transitions", "task_transitions", "workers"):
+                self.run(self.store.database.fetch(f"DELETE FROM tasker.{table}"))
 
     def _create(self, template: TaskTemplate, count: int) -> None:
         plan = planner.plan_task(template)
@@ -302,7 +301,7 @@ def test_any_history_of_calls_leaves_the_database_as_the_model_says(database_url
             run_state_machine_as_test(
                 lambda: StoreMachine(runner.run, Store(database)),
                 settings=settings(
-                    max_examples=30,
+                    max_examples=40,
                     stateful_step_count=25,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
