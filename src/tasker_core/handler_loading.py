@@ -33,10 +33,10 @@ def load_handlers(registry: HandlerRegistry, reference: str) -> int:
         HandlerLoadError: there is no such code, importing it fails, or two handlers have one name.
     """
     path = Path(reference)
-    if path.exists():
+    if reference and path.exists():
         modules = list(_import_path(path))
-    elif reference.endswith(".py") or "/" in reference:
-        raise HandlerLoadError(f"there is no file or directory {reference}")
+    elif reference.endswith(".py") or not all(part.isidentifier() for part in reference.split(".")):
+        raise HandlerLoadError(f"there is no file or directory {reference!r}")
     else:
         _make_importable(Path.cwd())
         modules = list(_import_tree(reference))

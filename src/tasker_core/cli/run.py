@@ -34,7 +34,7 @@ from tasker_core.template.findings import did_you_mean
 from tasker_core.worker.worker import DEFAULT_CONCURRENCY
 
 #: Characters of a result, and results, that are printed; all of them are in `tasker task steps`.
-_RESULT_WIDTH = 600
+_RESULT_WIDTH = 240
 _MOST_RESULTS = 50
 
 _MOST_WARNINGS = 5

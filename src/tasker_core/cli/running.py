@@ -18,6 +18,7 @@ from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.template import TaskTemplate
 from tasker_core.worker import Worker
+from tasker_core.worker.collector import calm_collector
 
 #: Seconds that running handlers have to finish once the process is told to stop.
 _SHUTDOWN_SECONDS = 10.0
@@ -50,8 +51,9 @@ class Job:
 
 async def run(job: Job) -> dict[str, Any]:
     """Run a job and return its outcome, whether the task is over or not."""
-    started = time.monotonic()
+    calm_collector()
     async with engine(job.database_url, may_migrate=True, announce=not job.quiet) as opened:
+        started = time.monotonic()
         if job.resumed is None:
             task_uuid = await opened.create_task(job.template, job.request)
         else:

@@ -190,7 +190,6 @@ class EmbeddedPostgres:
                     raise
                 time.sleep(0.25 * attempt)
             else:
-                log.debug("postgres_started", data=str(self.data_directory))
                 return
 
     def _initialise(self) -> None:
