@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,15 +28,19 @@ for _variable in ("DATABASE_URL", "TASKER_ENV", "TASKER_DATA_DIR", "TASKER_LEASE
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[EmbeddedPostgres]:
-    """The run's PostgreSQL server, shared by all test processes, with a migrated database to clone."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with EmbeddedPostgres(shared / "pg") as server:
-        with (shared / "template.lock").open("a+") as lock:
+def postgres(testrun_uid: str) -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL server, shared by all test processes, with a migrated database to clone.
+
+    It is not in pytest's own temporary directory, which later runs remove while this one may still be under way.
+    """
+    directory = Path(tempfile.gettempdir()) / f"tasker-tests-{testrun_uid}"
+    with EmbeddedPostgres(directory) as server:
+        with (directory / "template.lock").open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             asyncio.run(_prepare_template(server.url))
         yield server
+    if not (server.data_directory / "postmaster.pid").exists():
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
