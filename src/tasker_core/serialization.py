@@ -56,7 +56,7 @@ def loads(text: str | bytes) -> Any:
     """
     try:
         return _decoder.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise SerializationError(f"not valid JSON: {error}") from error
 
 

@@ -42,7 +42,7 @@ def project(tmp_path: Path) -> Path:
         (["run", "t.yaml", "--context", "-"], 2, "standard input is empty"),
         (["run", "t.yaml", "--context", "{}", "--resume", UNKNOWN], 2, "has its context already"),
         (["run", "t.yaml", "--handlers", "no.such.module"], 1, "there is no module no.such.module"),
-        (["run", "t.yaml", "--handlers", "no/such/file.py"], 1, "there is no file or directory no/such/file.py"),
+        (["run", "t.yaml", "--handlers", "no/such/file.py"], 1, "there is no file or directory 'no/such/file.py'"),
         (["run", "t.yaml", "--database-url", "mysql://me:secret@host/name"], 2, "must start with postgresql://"),
         (["run", "t.yaml", "--database-url", "postgresql://me:sec#ret@host/name"], 2, "no valid host and port"),
         (["run", "t.yaml", "--database-url", "postgresql://me:secret@127.0.0.1:1/x"], 5, "me:***@127.0.0.1:1/x"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def test_a_killed_server_recovers_at_the_next_start_with_its_data(directory):
     with EmbeddedPostgres(directory) as server:
         asyncio.run(execute(server.url, "CREATE TABLE kept AS SELECT 42 AS number"))
         os.kill(pid_of(server), signal.SIGKILL)
+        while server._running():
+            time.sleep(0.01)
         with EmbeddedPostgres(directory) as again:
             assert value(again.url, "SELECT number FROM kept") == 42
     assert not is_running(server)

@@ -73,6 +73,8 @@ def read_context(text: str) -> dict[str, Any]:
         context = serialization.loads(text)
     except serialization.SerializationError as error:
         fail(f"{where} is {error}", ExitCode.USAGE)
+    except RecursionError:
+        fail(f"{where} is nested too deeply", ExitCode.USAGE)
     if not isinstance(context, dict):
         fail(f"{where} must be a JSON object, not {_JSON_NAMES.get(type(context), 'a number')}", ExitCode.USAGE)
     return context

@@ -37,8 +37,8 @@ def history_view(tasks: Iterable[asyncpg.Record], steps: Iterable[asyncpg.Record
     ]
     for row in steps:
         changes += _attempt_changes(row)
-    # Stable, so changes of one instant keep the order in which they were recorded.
-    return sorted(changes, key=lambda change: change["occurred_at"])
+    # In one instant the step's change comes first: the task's follows from it.
+    return sorted(changes, key=lambda change: (change["occurred_at"], change["step"] is None))
 
 
 def _attempt_changes(row: asyncpg.Record) -> list[dict[str, Any]]:

