@@ -88,7 +88,9 @@ class Session:
         self.directory = directory
         self.uuids: dict[str, str] = {}
         (directory / "examples").symlink_to(ROOT / "examples")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TASKER_", "DATABASE_"))}
+        # Under `make test`, make's own variables would let an inner make announce its directories.
+        foreign = ("TASKER_", "DATABASE_", "MAKE", "MFLAGS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.environment = kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
         self.environment["PYTHONUTF8"] = "1"
 

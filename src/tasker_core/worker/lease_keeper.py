@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from tasker_core.step_source import LeaseKey, SourceUnavailableError, StepSource
+from tasker_core.step_source import LeaseKey, StepSource
 
 log = structlog.get_logger("tasker.worker")
 
@@ -60,7 +60,7 @@ class LeaseKeeper:
                         lost = await renew(keys)
                         if lost:
                             self._lost(lost)
-            except SourceUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may do better
                 log.warning("heartbeat_failed", reason=str(error))
                 await self._pause(min(interval, 1.0))
 

@@ -1,9 +1,10 @@
 """The worker: keeps as many handlers running as it may, and loses nothing on the way."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -130,13 +131,16 @@ class Worker:
     async def run(self) -> None:
         """Work until :meth:`stop`."""
         loop = self._loop = asyncio.get_running_loop()
-        self._threads = HandlerThreads(
-            self._concurrency, wake=lambda: loop.call_soon_threadsafe(self._take_from_threads)
-        )
+
+        def on_loop(callback: Callable[..., object], *arguments: object) -> None:
+            with contextlib.suppress(RuntimeError):  # a thread that outlives the loop has nobody left to tell
+                loop.call_soon_threadsafe(callback, *arguments)
+
+        self._threads = HandlerThreads(self._concurrency, wake=lambda: on_loop(self._take_from_threads))
         keeper = LeaseKeeper(
             self._source,
             running=lambda: list(self._attempts),
-            lost=lambda keys: loop.call_soon_threadsafe(self._leases_lost, keys),
+            lost=lambda keys: on_loop(self._leases_lost, keys),
         )
         keeper.start()
         duties = [asyncio.create_task(self._claim_steps())]

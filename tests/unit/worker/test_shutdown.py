@@ -127,3 +127,28 @@ async def test_an_error_that_is_no_outage_ends_the_worker_and_is_not_hidden() ->
     with pytest.raises(RuntimeError, match="schema is gone"):
         async with at_work(source, {"work": work}):
             await source.until(lambda: source.calls["claim"] >= 1)
+
+
+def test_a_handler_that_returns_after_its_worker_and_event_loop_are_gone_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started, release = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+    uncaught: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: uncaught.append(args.exc_value))
+
+    @step_handler("work")
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        started.set()
+        release.wait()
+
+    async def run() -> None:
+        async with at_work(FakeSource([leased_step()]), {"work": hang}, shutdown_timeout=0.05):
+            await asyncio.to_thread(started.wait)
+
+    asyncio.run(run())
+    release.set()
+    threads[0].join(timeout=10)
+    assert not threads[0].is_alive()
+    assert uncaught == []
