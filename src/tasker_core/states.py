@@ -52,11 +52,6 @@ class StepState(StrEnum):
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
 
-    @property
-    def satisfies_dependents(self) -> bool:
-        """Whether steps that depend on a step in this state may run."""
-        return self in (StepState.COMPLETE, StepState.RESOLVED_MANUALLY)
-
 
 _TERMINAL_TASK_STATES = frozenset(
     {TaskState.COMPLETE, TaskState.ERROR, TaskState.CANCELLED, TaskState.RESOLVED_MANUALLY}

@@ -38,9 +38,6 @@ class KnownTasks:
         self._bytes = 0
         self._tasks: OrderedDict[UUID, _KnownTask] = OrderedDict()
 
-    def __contains__(self, task_uuid: UUID) -> bool:
-        return task_uuid in self._tasks
-
     def add(self, facts: TaskFacts) -> None:
         """Remember a task."""
         if facts.task_uuid not in self._tasks:

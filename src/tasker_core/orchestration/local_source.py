@@ -57,11 +57,6 @@ class LocalStepSource:
         """How long a lease lasts unless a heartbeat renews it."""
         return self._lease_seconds
 
-    @property
-    def worker_id(self) -> int:
-        """Id under which the leases are held."""
-        return self._worker_id
-
     async def claim(self, limit: int) -> Sequence[LeasedStep]:
         """Lease up to ``limit`` steps that are ready."""
         return await self._taken(

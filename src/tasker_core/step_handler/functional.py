@@ -15,12 +15,12 @@ A handler decorator returns the function itself, so tests call it directly, and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from tasker_core.batch_processing.batchable import DEFAULT_WORKER_TEMPLATE, Batchable
-from tasker_core.step_handler.base import StepHandler
+from tasker_core.step_handler.base import StepHandler, StepHandlerCallResult
 from tasker_core.step_handler.invocation import failure_from_exception, result_from_return_value
 from tasker_core.step_handler.mixins.api import APIMixin
 from tasker_core.step_handler.mixins.decision import Decision, DecisionMixin
@@ -215,15 +215,23 @@ class _FunctionHandler(StepHandler):
     function: ClassVar[Callable[..., Any]]
     context_parameter: ClassVar[str | None]
 
-    def call(self, context: StepContext) -> StepHandlerResult:
+    def call(self, context: StepContext) -> StepHandlerCallResult:
         try:
-            return self.wrap(type(self).function(**self.arguments(context)))
+            value = type(self).function(**self.arguments(context))
+            # Another decorator may hide an async function behind a plain one.
+            return self._awaited(value) if inspect.isawaitable(value) else self.wrap(value)
         except Exception as error:  # noqa: BLE001 - any exception is an outcome of the step
             return failure_from_exception(error)
 
     async def call_async(self, context: StepContext) -> StepHandlerResult:
         try:
             return self.wrap(await type(self).function(**self.arguments(context)))
+        except Exception as error:  # noqa: BLE001 - any exception is an outcome of the step
+            return failure_from_exception(error)
+
+    async def _awaited(self, value: Awaitable[Any]) -> StepHandlerResult:
+        try:
+            return self.wrap(await value)
         except Exception as error:  # noqa: BLE001 - any exception is an outcome of the step
             return failure_from_exception(error)
 

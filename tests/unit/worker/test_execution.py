@@ -108,6 +108,17 @@ def test_a_failure_with_metadata_that_has_no_json_form_stays_what_it_is() -> Non
     assert (report.error["message"], report.retryable) == ("try later", True)
 
 
+def test_an_async_function_behind_a_plain_decorator_is_awaited() -> None:
+    async def hidden() -> dict[str, bool]:
+        return {"awaited": True}
+
+    @step_handler("work")
+    def work() -> object:
+        return hidden()
+
+    assert run(work).result == '{"awaited":true}'
+
+
 def test_an_exit_in_a_handler_fails_its_step_only() -> None:
     @step_handler("work")
     def work() -> None:
