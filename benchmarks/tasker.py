@@ -122,7 +122,7 @@ class TaskerBenchmark:
     @contextlib.asynccontextmanager
     async def _working(self, engine: Engine, concurrency: int) -> AsyncIterator["CountingSource"]:
         """Have a worker run meanwhile; its failure ends the block."""
-        async with engine.worker_source(self._callables, on_ready=lambda: worker.wake()) as source:
+        async with engine.worker_source(self._callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()) as source:
             counting = CountingSource(source)
             worker = Worker(counting, self._registry, concurrency=concurrency)
             async with asyncio.TaskGroup() as group:

@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,11 +19,11 @@ from rich.console import Console
 
 from tasker_core.bootstrap import OpenDatabase, Settings, open_database, open_engine
 from tasker_core.store import StoreError
-from tasker_core.template import load_file
+from tasker_core.template import StepType, TaskTemplate, load_file
 
 EXAMPLES = Path(__file__).parent
 REPOSITORY = EXAMPLES.parent
-NAMES = ("checkout", "data_pipeline", "checkout_api")
+NAMES = ("checkout", "data_pipeline", "checkout_api", "approval", "product_import", "diamond_decision_batch")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -63,22 +64,23 @@ def _run(name: str) -> int:
 
 
 async def _newest_tasks(settings: Settings, database: OpenDatabase, names: list[str]) -> list[dict[str, Any]]:
-    """Return the newest task of each example, its steps under ``steps``."""
+    """Return the newest task of each example, with its ``steps`` and its ``template``."""
     async with open_engine(settings, database, may_migrate=True) as engine:
         tasks = []
         for name in names:
             template = load_file(EXAMPLES / name / "template.yaml")
             newest = await engine.tasks(namespace=template.namespace_name, name=template.name, limit=1)
-            tasks += [task | {"steps": await engine.steps(UUID(task["task_uuid"]))} for task in newest]
+            tasks += [
+                task | {"steps": await engine.steps(UUID(task["task_uuid"])), "template": template} for task in newest
+            ]
         return tasks
 
 
 def _print_summary(results: dict[str, int], tasks: list[dict[str, Any]]) -> None:
     console.print("\n[bold]What ran[/]")
     for task in tasks:
-        retried = [f"{step['name']} ({step['attempts']} attempts)" for step in task["steps"] if step["attempts"] > 1]
-        note = f"; retried: {', '.join(retried)}" if retried else ""
-        console.print(f"  {task['task_uuid']}  {task['name']}: {task['state']}{note}")
+        notes = [task["state"], f"{len(task['steps'])} steps", *_notes(task["template"], task["steps"])]
+        console.print(f"  {task['task_uuid']}  {task['name']}: {'; '.join(notes)}")
     if tasks:
         tasker, task_uuid = _command_name(), tasks[0]["task_uuid"]
         console.print("\n[bold]Look further[/]")
@@ -88,6 +90,29 @@ def _print_summary(results: dict[str, int], tasks: list[dict[str, Any]]) -> None
     failed = [f"{name} (exit code {code})" for name, code in results.items() if code != 0]
     if failed:
         console.print(f"\n[bold red]failed:[/] {', '.join(failed)}")
+
+
+def _notes(template: TaskTemplate, steps: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what was retried and what the template alone does not tell: how many batches, and which steps never came."""
+    attempts: Counter[str] = Counter()
+    batches: Counter[str] = Counter()
+    for step in steps:
+        mould = _mould(template, step["name"])
+        batches.update([mould] if mould else [])
+        attempts[mould or step["name"]] = max(attempts[mould or step["name"]], step["attempts"])
+    absent = [step.name for step in template.steps if step.name not in attempts]
+    retried = [f"{name} ({most} attempts)" for name, most in attempts.items() if most > 1]
+    yield from (f"{count} of them made from {mould}" for mould, count in batches.items())
+    if absent:
+        yield f"never created: {', '.join(absent)}"
+    if retried:
+        yield f"retried: {', '.join(retried)}"
+
+
+def _mould(template: TaskTemplate, name: str) -> str | None:
+    """Return the batch worker of the template that a step was made from; None for any other step."""
+    moulds = (step.name for step in template.steps if step.type is StepType.BATCH_WORKER)
+    return next((mould for mould in moulds if name.startswith(f"{mould}_")), None)
 
 
 def _command_name() -> str:

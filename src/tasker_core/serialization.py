@@ -48,6 +48,11 @@ def dumps(value: object) -> str:
     return text
 
 
+def canonical(value: object) -> bytes:
+    """Encode a value that `dumps` takes so that equal values are equal texts: with the keys of objects sorted."""
+    return msgspec.json.encode(value, enc_hook=_encode_other, order="sorted")
+
+
 def loads(text: str | bytes) -> Any:
     """Decode JSON text.
 

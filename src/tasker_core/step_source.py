@@ -17,11 +17,11 @@ class SourceUnavailableError(Exception):
 
 
 class LeaseKey(NamedTuple):
-    """Names one lease: a step and the number of the attempt (from 1) that the lease is for."""
+    """Names one lease: a step, and a number that no other lease ever has."""
 
     task_uuid: UUID
     ordinal: int
-    attempt: int
+    lease_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,26 @@ class LeasedStep:
     """A step that the holder may run now, with everything its handler may ask for.
 
     The JSON texts are decoded anew for each step, so handlers cannot disturb each other through shared objects.
+
+    Attributes:
+        task: the facts of its task.
+        key: the lease.
+        attempt: number of the attempt, from 1.
+        name: the step's name; a batch worker's differs from that of its definition.
+        definition: the step as the template declares it.
+        ancestors: the results of all steps before it.
+        inputs: JSON text of what was given to this step alone, such as a batch worker's cursor; or None.
+        checkpoint: JSON text of where the step said it could go on; or None.
     """
 
     task: TaskFacts
     key: LeaseKey
+    attempt: int
     name: str
     definition: Mapping[str, Any]
     ancestors: Sequence[AncestorResult]
-
-    @property
-    def attempt(self) -> int:
-        """Number of the attempt, from 1."""
-        return self.key.attempt
+    inputs: str | None = None
+    checkpoint: str | None = None
 
     @property
     def step_uuid(self) -> UUID:
@@ -95,6 +103,16 @@ class LeasedStep:
             }
             for ancestor in self.ancestors
         }
+
+    def step_inputs(self) -> dict[str, Any]:
+        """Return what was given to this step alone; nothing for most."""
+        inputs: dict[str, Any] = serialization.loads(self.inputs) if self.inputs else {}
+        return inputs
+
+    def saved_checkpoint(self) -> dict[str, Any] | None:
+        """Return the step's checkpoint, if it has one."""
+        checkpoint: dict[str, Any] | None = serialization.loads(self.checkpoint) if self.checkpoint else None
+        return checkpoint
 
     def task_sequence_step(self) -> dict[str, Any]:
         """Return the step in the wire shape that workers of every language receive."""
@@ -134,9 +152,9 @@ class LeasedStep:
                 "processed": False,
                 "processed_at": None,
                 "attempts": self.attempt - 1,
-                "inputs": None,
+                "inputs": self.step_inputs() or None,
                 "results": None,
-                "checkpoint": None,
+                "checkpoint": self.saved_checkpoint(),
             },
             "dependency_results": self.dependency_results(),
             "step_definition": dict(self.definition),
@@ -149,7 +167,7 @@ class StepReport:
 
     Attributes:
         lease: the lease that the attempt ran under.
-        success: whether the handler succeeded.
+        success: whether the handler succeeded; a ``checkpoint_yield`` is a success, too, that its metadata tells.
         result: the handler's result as JSON text; None on failure.
         metadata: the handler's metadata, JSON-serialisable.
         error: on failure ``message``, ``error_type``, ``retryable`` and, if known, ``error_code`` and
@@ -163,11 +181,6 @@ class StepReport:
     metadata: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     execution_time_ms: int = 0
-
-    @property
-    def attempt(self) -> int:
-        """Number of the attempt, from 1."""
-        return self.lease.attempt
 
     @property
     def retryable(self) -> bool:

@@ -27,9 +27,12 @@ def test_the_demo_runs_every_example_and_says_how_to_look_further(tmp_path):
     demo = run_demo(tmp_path / "data")
 
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert re.findall(r"run examples/(\w+)/template.yaml", demo.stdout) == ["checkout", "data_pipeline", "checkout_api"]
-    assert demo.stdout.count("✓ complete") == 3
+    names = ["checkout", "data_pipeline", "checkout_api", "approval", "product_import", "diamond_decision_batch"]
+    assert re.findall(r"run examples/(\w+)/template.yaml", demo.stdout) == names
+    assert demo.stdout.count("✓ complete") == len(names)
     assert demo.stdout.count("retried: authorize_payment (2 attempts)") == 2
+    assert " approval: complete; 5 steps; never created: auto_approve\n" in demo.stdout
+    assert " product_import: complete; 13 steps; 10 of them made from import_batch\n" in demo.stdout
     for command in ("task list", "task steps", "task history"):
         assert f"tasker {command}" in demo.stdout
 

@@ -13,7 +13,7 @@ from tasker_core.engine import planner
 from tasker_core.orchestration import Engine
 from tasker_core.orchestration.plans import Plans
 from tasker_core.states import TaskState
-from tasker_core.template import Backoff, HandlerReference, RetryPolicy, StepTemplate, TaskTemplate
+from tasker_core.template import Backoff, HandlerReference, IdentityStrategy, RetryPolicy, StepTemplate, TaskTemplate
 
 #: Three attempts, one right after the other.
 AT_ONCE = RetryPolicy(max_attempts=3, backoff=Backoff.NONE)
@@ -47,7 +47,9 @@ def graph(
         )
         for name, before in dependencies.items()
     )
-    return TaskTemplate(**{"name": "graph", "namespace_name": "test", "version": "1.0.0", "steps": steps, **fields})
+    identity = {"name": "graph", "namespace_name": "test", "version": "1.0.0"}
+    unique = {"identity_strategy": IdentityStrategy.ALWAYS_UNIQUE}
+    return TaskTemplate(**{**identity, **unique, "steps": steps, **fields})
 
 
 def chain(length: int, **options: Any) -> TaskTemplate:

@@ -86,7 +86,7 @@ async def _require_same_template(opened: Engine, task_uuid: UUID, template: Task
 @contextlib.asynccontextmanager
 async def _working(opened: Engine, job: Job) -> AsyncIterator[tuple[Worker, "asyncio.Task[None]"]]:
     callables = sorted({step.handler.callable for step in job.template.steps})
-    async with opened.worker_source(callables, on_ready=lambda: worker.wake()) as source:
+    async with opened.worker_source(callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()) as source:
         worker = Worker(source, job.registry, concurrency=job.concurrency, shutdown_timeout=_SHUTDOWN_SECONDS)
         working = asyncio.create_task(worker.run())
         try:

@@ -1,7 +1,19 @@
 """Use cases: here the pure decisions of ``engine`` meet the verbs of ``store``."""
 
-from tasker_core.orchestration.create_tasks import InvalidTaskError, TaskRequest
+from tasker_core.engine.operations import IllegalMoveError
+from tasker_core.orchestration.create_tasks import DuplicateTaskError, InvalidTaskError, TaskRequest
 from tasker_core.orchestration.local_source import LocalStepSource
-from tasker_core.orchestration.service import Engine, TaskNotFoundError
+from tasker_core.orchestration.operations import DeadLetterNotFoundError, StepNotFoundError, TaskNotFoundError
+from tasker_core.orchestration.service import Engine
 
-__all__ = ["Engine", "InvalidTaskError", "LocalStepSource", "TaskNotFoundError", "TaskRequest"]
+__all__ = [
+    "DeadLetterNotFoundError",
+    "DuplicateTaskError",
+    "Engine",
+    "IllegalMoveError",
+    "InvalidTaskError",
+    "LocalStepSource",
+    "StepNotFoundError",
+    "TaskNotFoundError",
+    "TaskRequest",
+]

@@ -1,19 +1,19 @@
 """From requests to tasks."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from tasker_core import identifiers, serialization
 from tasker_core.engine.planner import Plan
 from tasker_core.store import NewTask
-from tasker_core.template import SchemaViolation, StepType, context_violations
+from tasker_core.template import IdentityStrategy, SchemaViolation, context_violations
 
 #: Widest priority either way. A point is worth ten hours of waiting.
 MAX_PRIORITY = 100
-
-_DYNAMIC_TYPES = frozenset({StepType.DECISION, StepType.BATCHABLE, StepType.BATCH_WORKER})
 
 
 class InvalidTaskError(ValueError):
@@ -37,6 +37,9 @@ class TaskRequest:
         source_system: from where.
         reason: why.
         tags: labels to find the task by.
+        requested_at: when the task is to start; at once by default. Without a time zone it is taken as UTC.
+        idempotency_key: names the request. Two requests with the same key for one template are the same request,
+            whatever the template's ``identity_strategy`` and their contexts say.
     """
 
     context: dict[str, Any] = field(default_factory=dict)
@@ -47,20 +50,21 @@ class TaskRequest:
     source_system: str | None = None
     reason: str | None = None
     tags: Sequence[str] = ()
+    requested_at: datetime | None = None
+    idempotency_key: str | None = None
 
 
-def require_runnable(plan: Plan) -> None:
-    """Refuse a template that needs what the engine does not do yet.
+class DuplicateTaskError(ValueError):
+    """A task of the same identity exists; nothing was created.
 
-    Raises:
-        InvalidTaskError: a step decides or multiplies at run time; run without that, its task would end early.
+    Attributes:
+        existing: the task that exists, for the first of the requests that have one; None if two of the requests
+            are the same.
     """
-    dynamic = [f"{step.step.name} ({step.step.type})" for step in plan.steps if step.step.type in _DYNAMIC_TYPES]
-    if dynamic:
-        raise InvalidTaskError(
-            f"{plan.template.identity} cannot be run by this version of Tasker: it has steps that create steps at run "
-            f"time: {', '.join(dynamic)}"
-        )
+
+    def __init__(self, message: str, existing: UUID | None) -> None:
+        super().__init__(message)
+        self.existing = existing
 
 
 def prepare(request: TaskRequest, plan: Plan) -> NewTask:
@@ -90,7 +94,37 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
         source_system=request.source_system,
         reason=request.reason,
         tags=tags,
+        requested_at=_with_zone(request.requested_at),
+        identity_hash=identity_hash(request, plan),
     )
+
+
+def identity_hash(request: TaskRequest, plan: Plan) -> bytes | None:
+    """Return what makes a request the same as another: a SHA-256, or None if it is always its own.
+
+    An idempotency key counts first, together with the template's namespace, name and version. Without one the
+    template's strategy decides: ``strict`` takes the context, the order of its keys aside; ``caller_provided``
+    demands a key; ``always_unique`` makes every request its own.
+
+    Raises:
+        InvalidTaskError: the template demands a key and there is none, or the key is empty.
+    """
+    strategy = plan.template.identity_strategy
+    if request.idempotency_key is not None:
+        if not request.idempotency_key.strip():
+            raise InvalidTaskError("idempotency_key cannot be empty")
+        kind, content = b"key", _encoded("idempotency_key", request.idempotency_key).encode()
+    elif strategy is IdentityStrategy.ALWAYS_UNIQUE:
+        return None
+    elif strategy is IdentityStrategy.CALLER_PROVIDED:
+        raise InvalidTaskError("idempotency_key is required when named task uses CallerProvided identity strategy")
+    else:
+        kind, content = b"context", serialization.canonical(request.context)
+    return hashlib.sha256(b"\0".join((kind, plan.named_task_uuid.bytes, content))).digest()
+
+
+def _with_zone(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _encoded(name: str, value: object) -> str:

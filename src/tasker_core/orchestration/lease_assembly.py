@@ -6,12 +6,15 @@ chain of steps on one worker reads nothing back from the database.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
+
+import asyncpg
 
 from tasker_core import identifiers
 from tasker_core.engine.planner import Plan, StepPlan
 from tasker_core.orchestration.plans import Plans
-from tasker_core.step_source import AncestorResult, LeasedStep, TaskFacts
+from tasker_core.step_source import AncestorResult, LeasedStep, LeaseKey, TaskFacts
 from tasker_core.store import GrantedLease, NewTask, Store
 
 #: Bytes of contexts and results that are kept; the longest unused tasks go first.
@@ -22,10 +25,11 @@ _ENTRY_OVERHEAD = 1024
 
 
 class _KnownTask:
-    __slots__ = ("facts", "results", "size")
+    __slots__ = ("facts", "reruns", "results", "size")
 
-    def __init__(self, facts: TaskFacts) -> None:
+    def __init__(self, facts: TaskFacts, reruns: int) -> None:
         self.facts = facts
+        self.reruns = reruns
         self.results: dict[int, AncestorResult] = {}
         self.size = _ENTRY_OVERHEAD + len(facts.context)
 
@@ -38,10 +42,10 @@ class KnownTasks:
         self._bytes = 0
         self._tasks: OrderedDict[UUID, _KnownTask] = OrderedDict()
 
-    def add(self, facts: TaskFacts) -> None:
-        """Remember a task."""
+    def add(self, facts: TaskFacts, reruns: int = 0) -> None:
+        """Remember a task that was re-run so many times."""
         if facts.task_uuid not in self._tasks:
-            known = _KnownTask(facts)
+            known = _KnownTask(facts, reruns)
             self._tasks[facts.task_uuid] = known
             self._grow(known.size)
 
@@ -61,6 +65,12 @@ class KnownTasks:
             self._tasks.move_to_end(task_uuid)
         return known
 
+    def forget_outdated(self, task_uuid: UUID, reruns: int) -> None:
+        """Drop a task that was re-run since it was remembered: its results may be others now."""
+        known = self._tasks.get(task_uuid)
+        if known is not None and known.reruns != reruns:
+            self.forget(task_uuid)
+
     def forget(self, task_uuid: UUID) -> None:
         """Drop a task, for instance because it is over."""
         known = self._tasks.pop(task_uuid, None)
@@ -74,20 +84,55 @@ class KnownTasks:
             self._bytes -= oldest.size
 
 
+class AssembledStep(NamedTuple):
+    """A leased step, the grant it came from, and its position in the template (for a batch worker its mould's)."""
+
+    step: LeasedStep
+    grant: GrantedLease
+    template_ordinal: int
+
+
+class _Leased(NamedTuple):
+    grant: GrantedLease
+    plan: StepPlan
+    details: asyncpg.Record | None
+
+    @property
+    def task_uuid(self) -> UUID:
+        return self.grant.key.task_uuid
+
+
 class LeaseAssembly:
-    """Turns granted leases into :class:`LeasedStep` objects."""
+    """Turns granted leases into steps that can be run."""
 
     def __init__(self, store: Store, plans: Plans, known: KnownTasks) -> None:
         self._store = store
         self._plans = plans
         self._known = known
 
-    async def assemble(self, grants: Sequence[GrantedLease]) -> list[LeasedStep]:
+    async def assemble(self, grants: Sequence[GrantedLease]) -> list[AssembledStep]:
         """Return the steps of these leases, reading only what is not known yet."""
         plans = {grant.template_id: await self._plans.get(grant.template_id) for grant in grants}
+        details = await self._details_of(grants)
         tasks = await self._tasks_of(grants)
-        results = await self._results_of(grants, plans, tasks)
-        return [self._step(grant, plans[grant.template_id], tasks, results) for grant in grants]
+        leased = [
+            _Leased(grant, step_plan(plans[grant.template_id], grant, details.get(grant.key)), details.get(grant.key))
+            for grant in grants
+        ]
+        results = await self._results_of(leased, tasks)
+        batches = await self._batch_results_of(leased)
+        return [self._step(step, tasks, results, batches) for step in leased]
+
+    async def _details_of(self, grants: Sequence[GrantedLease]) -> dict[LeaseKey, asyncpg.Record]:
+        """Return what some steps have that their templates do not say."""
+        detailed = {grant.key[:2]: grant.key for grant in grants if grant.detailed}
+        if not detailed:
+            return {}
+        details = {}
+        for row in await self._store.step_details(list(detailed.values())):
+            self._known.forget_outdated(row["task_uuid"], row["reruns"])
+            details[detailed[row["task_uuid"], row["ordinal"]]] = row
+        return details
 
     async def _tasks_of(self, grants: Sequence[GrantedLease]) -> dict[UUID, _KnownTask]:
         """Return the tasks, held here so that none can fall out of the cache while it is in use."""
@@ -120,19 +165,19 @@ class LeaseAssembly:
                     reason=row["reason"],
                     tags=row["tags"],
                 )
-                self._known.add(facts)
-                tasks[facts.task_uuid] = self._known.get(facts.task_uuid) or _KnownTask(facts)
+                self._known.add(facts, row["reruns"])
+                tasks[facts.task_uuid] = self._known.get(facts.task_uuid) or _KnownTask(facts, row["reruns"])
         return tasks
 
     async def _results_of(
-        self, grants: Sequence[GrantedLease], plans: dict[int, Plan], tasks: dict[UUID, _KnownTask]
+        self, leased: Sequence[_Leased], tasks: dict[UUID, _KnownTask]
     ) -> dict[tuple[UUID, int], AncestorResult]:
         """Return the results that no task at hand has."""
         missing = {
-            (grant.key.task_uuid, ancestor)
-            for grant in grants
-            for ancestor in plans[grant.template_id].steps[grant.key.ordinal].ancestors
-            if ancestor not in tasks[grant.key.task_uuid].results
+            (step.task_uuid, ancestor)
+            for step in leased
+            for ancestor in step.plan.ancestors
+            if ancestor not in tasks[step.task_uuid].results
         }
         if not missing:
             return {}
@@ -143,26 +188,46 @@ class LeaseAssembly:
             self._known.add_result(task_uuid, ordinal, found)
         return loaded
 
+    async def _batch_results_of(self, leased: Sequence[_Leased]) -> dict[tuple[UUID, int], list[AncestorResult]]:
+        """Return the results of all batch workers of the moulds among the ancestors."""
+        wanted = {(step.task_uuid, mould) for step in leased for mould in step.plan.mould_ancestors}
+        found: dict[tuple[UUID, int], list[AncestorResult]] = {batch: [] for batch in wanted}
+        if wanted:
+            for task_uuid, mould, ordinal, name, result, metadata in await self._store.batch_results(list(wanted)):
+                step_uuid = str(identifiers.step_uuid(task_uuid, ordinal))
+                found[task_uuid, mould].append(AncestorResult(name, step_uuid, result, metadata))
+        return found
+
     @staticmethod
     def _step(
-        grant: GrantedLease,
-        plan: Plan,
+        step: _Leased,
         tasks: dict[UUID, _KnownTask],
         loaded: dict[tuple[UUID, int], AncestorResult],
-    ) -> LeasedStep:
-        task_uuid = grant.key.task_uuid
-        step: StepPlan = plan.steps[grant.key.ordinal]
+        batches: dict[tuple[UUID, int], list[AncestorResult]],
+    ) -> AssembledStep:
+        task_uuid, plan, details = step.task_uuid, step.plan, step.details
         known = tasks[task_uuid]
         results = known.results
-        found = (results.get(ancestor) or loaded.get((task_uuid, ancestor)) for ancestor in step.ancestors)
-        return LeasedStep(
+        found = [results.get(ancestor) or loaded.get((task_uuid, ancestor)) for ancestor in plan.ancestors]
+        for mould in plan.mould_ancestors:
+            found += batches[task_uuid, mould]
+        leased = LeasedStep(
             task=known.facts,
-            key=grant.key,
-            name=step.step.name,
-            definition=step.definition,
+            key=step.grant.key,
+            attempt=step.grant.attempt,
+            name=plan.step.name if details is None else details["name"],
+            definition=plan.definition,
             # A step that was resolved by hand satisfies its dependents but has no result to hand on.
             ancestors=[result for result in found if result is not None and result.result is not None],
+            inputs=None if details is None else details["inputs"],
+            checkpoint=None if details is None else details["checkpoint"],
         )
+        return AssembledStep(leased, step.grant, plan.ordinal)
+
+
+def step_plan(plan: Plan, grant: GrantedLease, details: asyncpg.Record | None) -> StepPlan:
+    """Return the plan of a leased step; for a batch worker that of its mould."""
+    return plan.steps[grant.key.ordinal if details is None else details["template_ordinal"]]
 
 
 def facts_of_new(task: NewTask, plan: Plan) -> TaskFacts:

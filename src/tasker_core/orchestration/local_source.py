@@ -1,21 +1,25 @@
 """The step source of a worker that has its own database connection."""
 
 import contextlib
-import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
-
-import structlog
+from uuid import UUID
 
 from tasker_core import identifiers, serialization
-from tasker_core.engine import outcome, result_schema
-from tasker_core.orchestration.lease_assembly import KnownTasks, LeaseAssembly
+from tasker_core.engine import checkpoint
+from tasker_core.engine.checkpoint import InvalidCheckpointError
+from tasker_core.orchestration.judge import Ending, Judge
+from tasker_core.orchestration.lease_assembly import AssembledStep, KnownTasks, LeaseAssembly
 from tasker_core.orchestration.plans import Plans
 from tasker_core.states import StepState
 from tasker_core.step_source import AncestorResult, LeasedStep, LeaseKey, Renew, ReportAnswer, StepReport
-from tasker_core.store import AttemptEnd, Database, GrantedLease, RecordAnswer, Store
+from tasker_core.store import AttemptEnd, Database, GrantedLease, RecordAnswer, Store, StructureChangedError
 
-log = structlog.get_logger("tasker.engine")
+#: How often a record is planned anew because others changed the steps of a task meanwhile.
+_STRUCTURE_RETRIES = 20
 
 
 class LocalStepSource:
@@ -50,7 +54,8 @@ class LocalStepSource:
         self._callables = list(callables)
         self._lease_seconds = lease_seconds
         self._recorded = recorded
-        self._held: dict[LeaseKey, int] = {}
+        self._judge = Judge(store, plans)
+        self._held: dict[LeaseKey, AssembledStep] = {}
 
     @property
     def lease_seconds(self) -> float:
@@ -65,21 +70,64 @@ class LocalStepSource:
 
     async def report(self, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
-        held = [(report, self._held[report.lease]) for report in reports if report.lease in self._held]
-        ends = [await self._end_of(report, template_id) for report, template_id in held]
-        answer = await self._store.record_attempts(
-            self._worker_id, ends, callables=self._callables, want=want, lease_seconds=self._lease_seconds
+        held, yields = [], {}
+        for report in reports:
+            assembled = self._held.get(report.lease)
+            if assembled is None:
+                continue
+            if checkpoint.is_yield(report.success, report.metadata):
+                try:
+                    yields[report.lease] = _next_checkpoint(assembled.step, report)
+                    continue
+                except InvalidCheckpointError as error:
+                    report = _invalid_checkpoint(report, error)
+            held.append(Ending(report, assembled.grant, assembled.template_ordinal, assembled.step.inputs))
+        answers = []
+        if yields:
+            answers.append(await self._go_on(yields, want))
+            want -= len(answers[0].leased)
+        for batch in _one_expansion_a_task(held, self._plans):
+            answers.append(await self._record(batch, want))
+            want -= len(answers[-1].leased)
+        return _merged(answers, {report.lease for report in reports} - {e.report.lease for e in held} - yields.keys())
+
+    async def _go_on(self, checkpoints: dict[LeaseKey, str], want: int) -> ReportAnswer:
+        """Keep checkpoints and go on with the steps that yielded them."""
+        answer = await self._store.save_checkpoints(
+            self._worker_id, checkpoints, want=want, lease_seconds=self._lease_seconds
         )
-        for end, (_, template_id) in zip(ends, held, strict=True):
+        for lease in checkpoints:
+            self._held.pop(lease, None)
+        leased = await self._taken(answer.leased)
+        self._recorded(answer)
+        return ReportAnswer(refused=answer.refused, leased=leased, more_ready=answer.queued > 0)
+
+    async def _record(self, endings: Sequence[Ending], want: int) -> ReportAnswer:
+        for attempt in range(_STRUCTURE_RETRIES):
+            ends = await self._judge.judge(endings)
+            try:
+                answer = await self._store.record_attempts(
+                    self._worker_id,
+                    ends,
+                    callables=self._callables,
+                    want=want,
+                    lease_seconds=self._lease_seconds,
+                    batch_workers=any(ending.is_batch_worker for ending in endings),
+                )
+                break
+            except StructureChangedError:
+                if attempt == _STRUCTURE_RETRIES - 1:
+                    raise
+        for end, ending in zip(ends, endings, strict=True):
             self._held.pop(end.lease, None)
-            if end.state is StepState.COMPLETE and end.lease not in answer.refused:
-                self._remember(end, template_id)
+            if end.state is StepState.COMPLETE and end.lease not in answer.refused and not ending.is_batch_worker:
+                self._remember(end, ending)
         leased = await self._taken(answer.leased)
         for task_uuid, _ in answer.rested:
             self._known.forget(task_uuid)
         self._recorded(answer)
         return ReportAnswer(
-            refused=answer.refused | {report.lease for report in reports} - {end.lease for end in ends},
+            refused=answer.refused,
             leased=leased,
             more_ready=answer.queued > 0,
             retry_in=min((end.delay for end in ends if end.delay is not None), default=None),
@@ -116,18 +164,13 @@ class LocalStepSource:
     async def _taken(self, grants: Sequence[GrantedLease]) -> list[LeasedStep]:
         if not grants:
             return []
-        for grant in grants:
-            self._held[grant.key] = grant.template_id
-        return await self._assembly.assemble(grants)
+        assembled = await self._assembly.assemble(grants)
+        for step in assembled:
+            self._held[step.grant.key] = step
+        return [step.step for step in assembled]
 
-    async def _end_of(self, report: StepReport, template_id: int) -> AttemptEnd:
-        plan = self._plans.cached(template_id) or await self._plans.get(template_id)
-        step = plan.steps[report.lease.ordinal].step
-        report = result_schema.checked(report, step, strict=plan.template.strict_results)
-        return end_of_attempt(report, outcome.decide(report, step.retry, now=datetime.now(UTC), random=random.random))
-
-    def _remember(self, end: AttemptEnd, template_id: int) -> None:
-        plan = self._plans.cached(template_id)
+    def _remember(self, end: AttemptEnd, ending: Ending) -> None:
+        plan = self._plans.cached(ending.grant.template_id)
         assert plan is not None
         task_uuid, ordinal, _ = end.lease
         step_uuid = str(identifiers.step_uuid(task_uuid, ordinal))
@@ -135,15 +178,40 @@ class LocalStepSource:
         self._known.add_result(task_uuid, ordinal, result)
 
 
-def end_of_attempt(report: StepReport, decided: outcome.Outcome) -> AttemptEnd:
-    """Return what to store for a report and what was decided about it."""
-    complete = decided.state is StepState.COMPLETE
-    return AttemptEnd(
-        lease=report.lease,
-        state=decided.state,
-        delay=decided.delay,
-        result=report.result if complete else None,
-        metadata=serialization.dumps(report.metadata) if report.metadata else None,
-        error=serialization.dumps(report.error) if report.error else None,
-        execution_time_ms=report.execution_time_ms,
+def _next_checkpoint(step: LeasedStep, report: StepReport) -> str:
+    """Return the checkpoint to keep, as JSON text."""
+    result = serialization.loads(report.result) if report.result else None
+    return serialization.dumps(checkpoint.advance(step.saved_checkpoint(), result, now=datetime.now(UTC)))
+
+
+def _invalid_checkpoint(report: StepReport, error: InvalidCheckpointError) -> StepReport:
+    failure = {"error_type": checkpoint.CHECKPOINT_ERROR, "message": str(error), "retryable": False}
+    return replace(report, success=False, result=None, error=failure)
+
+
+def _one_expansion_a_task(endings: Sequence[Ending], plans: Plans) -> list[list[Ending]]:
+    """Divide reports so that no two of a batch change the structure of the same task."""
+    batches: list[list[Ending]] = []
+    expanding = Counter[UUID]()
+    for ending in endings:
+        plan = plans.cached(ending.grant.template_id)
+        assert plan is not None
+        number = 0
+        if plan.steps[ending.template_ordinal].decides:
+            number = expanding[ending.grant.key.task_uuid]
+            expanding[ending.grant.key.task_uuid] += 1
+        while len(batches) <= number:
+            batches.append([])
+        batches[number].append(ending)
+    return batches
+
+
+def _merged(answers: Sequence[ReportAnswer], refused: AbstractSet[LeaseKey]) -> ReportAnswer:
+    if len(answers) == 1 and not refused:
+        return answers[0]
+    return ReportAnswer(
+        refused=frozenset(refused).union(*(answer.refused for answer in answers)),
+        leased=[step for answer in answers for step in answer.leased],
+        more_ready=any(answer.more_ready for answer in answers),
+        retry_in=min((answer.retry_in for answer in answers if answer.retry_in is not None), default=None),
     )

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 
+import asyncpg
 import structlog
 
-from tasker_core.engine import outcome
-from tasker_core.orchestration.local_source import end_of_attempt
+from tasker_core.orchestration.judge import Ending, Judge
 from tasker_core.orchestration.plans import Plans
 from tasker_core.step_source import StepReport
 from tasker_core.store import ExpiredLease, RecordAnswer, Store, StoreError
@@ -27,9 +27,18 @@ class Rescuer:
     Any number of rescuers may run: each takes what the others have not.
     """
 
-    def __init__(self, store: Store, plans: Plans, *, rescuer_id: int, interval: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plans: Plans,
+        *,
+        rescuer_id: int,
+        interval: float,
+        recorded: Callable[[RecordAnswer], None],
+    ) -> None:
         self._store = store
-        self._plans = plans
+        self._judge = Judge(store, plans)
+        self._recorded = recorded
         self._rescuer_id = rescuer_id
         self._interval = interval
 
@@ -47,29 +56,44 @@ class Rescuer:
         """Rescue one batch of expired leases; return how many there were."""
         expired = await self._store.take_expired_leases(self._rescuer_id, BATCH, HOLD_SECONDS)
         if expired:
-            ends = [end_of_attempt(*(await self._judge(lease))) for lease in expired]
-            answer: RecordAnswer = await self._store.record_attempts(self._rescuer_id, ends)
+            endings = await self._endings(expired)
+            answer = await self._store.record_attempts(
+                self._rescuer_id,
+                await self._judge.judge(endings),
+                batch_workers=any(ending.is_batch_worker for ending in endings),
+            )
+            self._recorded(answer)
             for lease in expired:
-                if lease.key not in answer.refused:
+                key = lease.grant.key
+                if key not in answer.refused:
                     log.warning(
                         "lease_expired",
-                        task_uuid=str(lease.key.task_uuid),
-                        ordinal=lease.key.ordinal,
-                        attempt=lease.key.attempt,
+                        task_uuid=str(key.task_uuid),
+                        ordinal=key.ordinal,
+                        attempt=lease.grant.attempt,
                         worker=lease.holder,
                     )
         return len(expired)
 
-    async def _judge(self, lease: ExpiredLease) -> tuple[StepReport, outcome.Outcome]:
-        plan = await self._plans.get(lease.template_id)
-        report = StepReport(
-            lease.key,
-            success=False,
-            error={
-                "error_type": "lease_expired",
-                "message": f"worker {lease.holder or 'unknown'} neither reported nor renewed its lease",
-                "retryable": True,
-            },
-        )
-        policy = plan.steps[lease.key.ordinal].step.retry
-        return report, outcome.decide(report, policy, now=datetime.now(UTC), random=random.random)
+    async def _endings(self, expired: Sequence[ExpiredLease]) -> list[Ending]:
+        detailed = [lease.grant.key for lease in expired if lease.grant.detailed]
+        details = {
+            (row["task_uuid"], row["ordinal"]): row
+            for row in (await self._store.step_details(detailed) if detailed else ())
+        }
+        return [_ending(lease, details.get(lease.grant.key[:2])) for lease in expired]
+
+
+def _ending(lease: ExpiredLease, details: asyncpg.Record | None) -> Ending:
+    report = StepReport(
+        lease.grant.key,
+        success=False,
+        error={
+            "error_type": "lease_expired",
+            "message": f"worker {lease.holder or 'unknown'} neither reported nor renewed its lease",
+            "retryable": True,
+        },
+    )
+    if details is None:
+        return Ending(report, lease.grant, lease.grant.key.ordinal)
+    return Ending(report, lease.grant, details["template_ordinal"], details["inputs"])

@@ -5,10 +5,10 @@ import contextlib
 import os
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 import structlog
@@ -16,14 +16,24 @@ import structlog
 from tasker_core.engine import planner
 from tasker_core.engine.planner import Plan
 from tasker_core.orchestration import create_tasks, views
-from tasker_core.orchestration.create_tasks import TaskRequest
+from tasker_core.orchestration.create_tasks import DuplicateTaskError, TaskRequest
+from tasker_core.orchestration.dead_letters import DeadLetters
 from tasker_core.orchestration.lease_assembly import KnownTasks, facts_of_new
 from tasker_core.orchestration.local_source import LocalStepSource
+from tasker_core.orchestration.operations import Operations, TaskNotFoundError
 from tasker_core.orchestration.plans import Plans
 from tasker_core.orchestration.rescuer import Rescuer
 from tasker_core.states import TaskState
-from tasker_core.store import Database, RecordAnswer, Store, StoreError, StoreUnavailableError
-from tasker_core.store.store import READY_CHANNEL, RESTED_CHANNEL
+from tasker_core.store import (
+    Database,
+    DuplicateIdentityError,
+    RecordAnswer,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
+from tasker_core.store.frozen_task import Audit
+from tasker_core.store.store import CANCELLED_CHANNEL, READY_CHANNEL, RESTED_CHANNEL
 from tasker_core.template import TaskTemplate
 
 #: Seconds that a lease lasts; workers renew at a third of it.
@@ -44,13 +54,6 @@ class _Waiter:
     def __init__(self) -> None:
         self.woken = asyncio.Event()
         self.rested_in: TaskState | None = None
-
-
-class TaskNotFoundError(LookupError):
-    """No task has this UUID."""
-
-    def __init__(self, task_uuid: UUID) -> None:
-        super().__init__(f"there is no task {task_uuid}")
 
 
 class Engine:
@@ -80,7 +83,10 @@ class Engine:
         self._plans = Plans(self.store)
         self._known = KnownTasks()
         self._resolved: dict[str, Plan] = {}
+        self._operations = Operations(self.store, self._plans)
+        self._dead_letters = DeadLetters(self.store, self._operations)
         self._ready_listeners: list[Callable[[], None]] = []
+        self._cancel_listeners: list[Callable[[], None]] = []
         self._waiting: defaultdict[UUID, set[_Waiter]] = defaultdict(set)
         self._to_notify: set[str] = set()
         self._notify_due = asyncio.Event()
@@ -89,7 +95,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         await self._database.open()
         self._background = [
-            asyncio.create_task(self._database.listen([READY_CHANNEL, RESTED_CHANNEL], self._heard)),
+            asyncio.create_task(self._database.listen([READY_CHANNEL, RESTED_CHANNEL, CANCELLED_CHANNEL], self._heard)),
             asyncio.create_task(self._notify_others()),
         ]
         return self
@@ -102,45 +108,75 @@ class Engine:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._database.close()
 
-    async def create_task(self, template: TaskTemplate, request: TaskRequest) -> UUID:
+    async def create_task(self, template: TaskTemplate, request: TaskRequest, *, return_existing: bool = False) -> UUID:
         """Create a task; see :meth:`create_tasks`."""
-        return (await self.create_tasks(template, [request]))[0]
+        return (await self.create_tasks(template, [request], return_existing=return_existing))[0]
 
-    async def create_tasks(self, template: TaskTemplate, requests: Sequence[TaskRequest]) -> list[UUID]:
+    async def create_tasks(
+        self, template: TaskTemplate, requests: Sequence[TaskRequest], *, return_existing: bool = False
+    ) -> list[UUID]:
         """Create tasks of one template, all or none, and return their UUIDs.
+
+        Args:
+            template: what the tasks are runs of.
+            requests: the tasks.
+            return_existing: for a request that was made before (see ``TaskRequest.idempotency_key`` and the
+                template's ``identity_strategy``), return the task that exists instead of refusing.
 
         Raises:
             InvalidTaskError: a request does not fit the template.
+            DuplicateTaskError: a request was made before.
             StoreError: the database refused or cannot be reached.
         """
         plan = self._plan(template)
         tasks = [create_tasks.prepare(request, plan) for request in requests]
         template_id = await self._plans.save(plan)
-        await self.store.create_tasks(template_id, tasks)
+        try:
+            twins = await self.store.create_tasks(
+                template_id, template.namespace_name, tasks, refuse_duplicates=not return_existing
+            )
+        except DuplicateIdentityError as error:
+            new = {task.task_uuid for task in tasks}
+            existing = next((twin for twin in error.twins.values() if twin not in new), None)
+            raise DuplicateTaskError("A task with this identity already exists", existing) from error
         for task in tasks:
-            self._known.add(facts_of_new(task, plan))
+            if task.task_uuid not in twins:
+                self._known.add(facts_of_new(task, plan))
         self._wake_workers()
         self._notify(READY_CHANNEL)
-        return [task.task_uuid for task in tasks]
+        return [twins.get(task.task_uuid, task.task_uuid) for task in tasks]
 
     @contextlib.asynccontextmanager
     async def worker_source(
-        self, callables: Sequence[str], *, on_ready: Callable[[], None], name: str | None = None
+        self,
+        callables: Sequence[str],
+        *,
+        on_ready: Callable[[], None],
+        on_cancelled: Callable[[], None] = lambda: None,
+        name: str | None = None,
     ) -> AsyncIterator[LocalStepSource]:
         """Register a worker of this process and return its step source; also rescues expired leases meanwhile.
 
         Args:
             callables: what the worker has handlers for.
             on_ready: called when steps may have become ready.
+            on_cancelled: called when leases may have been taken away.
             name: the worker's name in history; ``hostname-pid`` by default.
         """
         hostname, pid = socket.gethostname(), os.getpid()
         name = name or f"{hostname}-{pid}"
         worker_id = await self.store.register_worker(name, hostname, pid, callables)
         rescuer_id = await self.store.register_worker(f"{name}-rescuer", hostname, pid, [])
-        rescuer = Rescuer(self.store, self._plans, rescuer_id=rescuer_id, interval=self._lease_seconds / 6)
+        rescuer = Rescuer(
+            self.store,
+            self._plans,
+            rescuer_id=rescuer_id,
+            interval=self._lease_seconds / 6,
+            recorded=self._recorded,
+        )
         rescue = asyncio.create_task(rescuer.run())
         self._ready_listeners.append(on_ready)
+        self._cancel_listeners.append(on_cancelled)
         try:
             yield LocalStepSource(
                 self.store,
@@ -153,6 +189,7 @@ class Engine:
             )
         finally:
             self._ready_listeners.remove(on_ready)
+            self._cancel_listeners.remove(on_cancelled)
             rescue.cancel()
             await asyncio.gather(rescue, return_exceptions=True)
             with contextlib.suppress(StoreError):
@@ -186,6 +223,138 @@ class Engine:
             self._waiting[task_uuid].discard(waiter)
             if not self._waiting[task_uuid]:
                 del self._waiting[task_uuid]
+
+    async def cancel_task(self, task_uuid: UUID, *, actor: str, reason: str, dry_run: bool = False) -> dict[str, Any]:
+        """End a task and all its steps that are not done. Handlers that run are told to stop.
+
+        Args:
+            task_uuid: the task.
+            actor: who does it; goes into history with the reason.
+            reason: why.
+            dry_run: change nothing, and return what would happen.
+
+        Returns:
+            What happened: ``task_uuid``, ``verb``, ``changed`` (False if everything was as wanted already),
+            ``dry_run``, ``from_state``, ``to_state``, ``actor``, ``reason``, ``steps`` (each with ``step``,
+            ``from_state``, ``to_state``) and ``removed`` (names of steps that ceased to exist).
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            IllegalMoveError: the task is over.
+        """
+        return await self._operated(
+            self._operations.cancel_task(task_uuid, Audit("cancel", actor, reason), dry_run=dry_run)
+        )
+
+    async def pause_task(self, task_uuid: UUID, *, actor: str, reason: str | None = None) -> dict[str, Any]:
+        """Let no further step of a task be claimed; what runs goes on to its end. As :meth:`cancel_task`."""
+        return await self._operated(self._operations.pause_task(task_uuid, Audit("pause", actor, reason)))
+
+    async def resume_task(self, task_uuid: UUID, *, actor: str, reason: str | None = None) -> dict[str, Any]:
+        """Let a paused task go on. As :meth:`cancel_task`."""
+        return await self._operated(self._operations.resume_task(task_uuid, Audit("resume", actor, reason)))
+
+    async def retry_task(
+        self, task_uuid: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Let all failed steps of a task start afresh, with all their attempts. As :meth:`cancel_task`."""
+        return await self._operated(
+            self._operations.retry_task(task_uuid, Audit("retry", actor, reason), dry_run=dry_run)
+        )
+
+    async def rerun_task(
+        self, task_uuid: UUID, step: str, *, actor: str, reason: str, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Run a finished or failed task again from a step on; what is not downstream of it is kept.
+
+        Steps that a decision or analyzer downstream had called for are removed, since it will call again.
+        As :meth:`cancel_task`; also raises StepNotFoundError.
+        """
+        return await self._operated(
+            self._operations.rerun_task(task_uuid, step, Audit("rerun", actor, reason), dry_run=dry_run)
+        )
+
+    async def reset_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Let a failed step start afresh, with all its attempts; it resumes from its checkpoint, if it has one.
+
+        As :meth:`cancel_task`; also raises StepNotFoundError.
+        """
+        return await self._operated(self._operations.reset_step(task_uuid, step, Audit("reset", actor, reason)))
+
+    async def resolve_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Take a step for done without a result; the steps after it go on, and see none.
+
+        A decision that is resolved chooses nothing, an analyzer makes no batches. As :meth:`cancel_task`; also
+        raises StepNotFoundError.
+        """
+        return await self._operated(self._operations.resolve_step(task_uuid, step, Audit("resolve", actor, reason)))
+
+    async def complete_step(
+        self,
+        task_uuid: UUID,
+        step: str,
+        result: dict[str, Any],
+        *,
+        actor: str,
+        reason: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Give a step its result by hand; the steps after it go on with it.
+
+        The result of a decision or analyzer must hold its outcome. As :meth:`cancel_task`; also raises
+        StepNotFoundError.
+        """
+        return await self._operated(
+            self._operations.complete_step(task_uuid, step, result, Audit("complete", actor, reason), metadata=metadata)
+        )
+
+    async def dlq_entries(
+        self, *, status: str | None = None, reason: str | None = None, before: UUID | None = None, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Return dead letters, newest first; ``before`` is the last entry of the page before."""
+        return await self._dead_letters.entries(status=status, reason=reason, before=before, limit=limit)
+
+    async def dlq_entry(self, entry_uuid: UUID) -> dict[str, Any]:
+        """Return one dead letter.
+
+        Raises:
+            DeadLetterNotFoundError: there is no such entry.
+        """
+        return await self._dead_letters.entry(entry_uuid)
+
+    async def dlq_stats(self) -> list[dict[str, Any]]:
+        """Return the numbers of dead letters by reason."""
+        return await self._dead_letters.stats()
+
+    async def resolve_dlq_entry(
+        self, entry_uuid: UUID, *, action: str, actor: str, notes: str | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Close a dead letter, and do what it takes.
+
+        Args:
+            entry_uuid: the entry.
+            action: ``retry`` (the failed steps start afresh), ``resolve`` (the task, or the one step that the
+                entry is about, is taken for done), ``discard`` (the task ends as ``error``), ``cancel`` (it is
+                cancelled) or ``none`` (only the entry is closed).
+            actor: who does it.
+            notes: what to remember.
+            dry_run: change nothing, and return what would happen.
+
+        Returns:
+            The entry, with what happened to the task under ``change``.
+
+        Raises:
+            DeadLetterNotFoundError: there is no such entry.
+            IllegalMoveError: the entry is closed already, or the action does not fit the task's state.
+        """
+        entry = await self._dead_letters.resolve(entry_uuid, action=action, actor=actor, notes=notes, dry_run=dry_run)
+        if entry["change"] is not None:
+
+            async def done() -> dict[str, Any]:
+                return cast("dict[str, Any]", entry["change"])
+
+            await self._operated(done())
+        return entry
 
     async def task(self, task_uuid: UUID) -> dict[str, Any]:
         """Return a task.
@@ -235,7 +404,6 @@ class Engine:
         plan = self._resolved.get(template.digest)
         if plan is None:
             plan = planner.plan_task(template, self._environment)
-            create_tasks.require_runnable(plan)
             self._resolved[template.digest] = plan
         return plan
 
@@ -268,9 +436,30 @@ class Engine:
     def _heard(self, channel: str) -> None:
         if channel == READY_CHANNEL:
             self._wake_workers()
+        elif channel == CANCELLED_CHANNEL:
+            self._check_leases()
         else:
-            for waiter in chain.from_iterable(self._waiting.values()):
-                waiter.woken.set()
+            self._wake_waiters()
+
+    async def _operated(self, operation: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+        """Run a verb, and let everybody look who may be concerned."""
+        answer = await operation
+        if answer["changed"] and not answer["dry_run"]:
+            self._known.forget(UUID(answer["task_uuid"]))
+            self._wake_workers()
+            self._check_leases()
+            self._wake_waiters()
+            for channel in (READY_CHANNEL, RESTED_CHANNEL, CANCELLED_CHANNEL):
+                self._notify(channel)
+        return answer
+
+    def _wake_waiters(self) -> None:
+        for waiter in chain.from_iterable(self._waiting.values()):
+            waiter.woken.set()
+
+    def _check_leases(self) -> None:
+        for on_cancelled in self._cancel_listeners:
+            on_cancelled()
 
     def _wake_workers(self) -> None:
         for on_ready in self._ready_listeners:

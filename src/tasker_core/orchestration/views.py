@@ -9,7 +9,7 @@ import asyncpg
 
 from tasker_core import identifiers, serialization
 
-_JSON_COLUMNS = ("context", "tags", "result", "metadata", "error")
+_JSON_COLUMNS = ("context", "tags", "result", "metadata", "error", "inputs", "checkpoint", "task_snapshot")
 
 
 def task_view(row: asyncpg.Record) -> dict[str, Any]:
@@ -20,10 +20,16 @@ def task_view(row: asyncpg.Record) -> dict[str, Any]:
     return view
 
 
+def dead_letter_view(row: asyncpg.Record) -> dict[str, Any]:
+    """Return a dead letter, or its numbers, as an object."""
+    return _plain(row)
+
+
 def step_view(task_uuid: UUID, row: asyncpg.Record) -> dict[str, Any]:
     """Return a step as an object."""
     view = _plain(row)
     ordinal = view.pop("ordinal")
+    del view["template_ordinal"]
     return {"step_uuid": str(identifiers.step_uuid(task_uuid, ordinal)), "task_uuid": str(task_uuid), **view}
 
 
@@ -75,6 +81,7 @@ def _change(
         "from_state": before,
         "to_state": after,
         "worker": worker,
+        "verb": details.get("verb"),
         "actor": details.get("actor"),
         "reason": details.get("reason"),
         "execution_time_ms": details.get("execution_time_ms"),

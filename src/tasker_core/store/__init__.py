@@ -6,6 +6,7 @@ from tasker_core.store.errors import StoreError, StoreUnavailableError
 from tasker_core.store.migrate import MigrationStatus, migrate, migration_status
 from tasker_core.store.store import (
     AttemptEnd,
+    DuplicateIdentityError,
     ExpiredLease,
     GrantedLease,
     NewTask,
@@ -13,11 +14,13 @@ from tasker_core.store.store import (
     NewTemplateStep,
     RecordAnswer,
     Store,
+    StructureChangedError,
 )
 
 __all__ = [
     "AttemptEnd",
     "Database",
+    "DuplicateIdentityError",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
     "ExpiredLease",
@@ -30,6 +33,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreUnavailableError",
+    "StructureChangedError",
     "database_url",
     "migrate",
     "migration_status",

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from tasker_core.store.database import database_url, redacted, translated
 from tasker_core.store.errors import StoreError, StoreUnavailableError
+from tasker_core.store.migrations import install_functions
 
 #: Advisory lock of migrations: the bytes of "tasker" as a number.
 _LOCK = int.from_bytes(b"tasker", "big")
@@ -92,6 +93,7 @@ def _upgrade(connection: Connection) -> tuple[str, ...]:
     with EnvironmentContext(Config(), scripts, fn=steps) as environment:
         environment.configure(connection=connection, version_table=_VERSION_TABLE)
         environment.run_migrations()
+    install_functions(connection)
     return before.pending
 
 

@@ -3,8 +3,9 @@
 Rows go in and out as they are; decisions are made elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -15,9 +16,15 @@ from tasker_core.states import StepState
 from tasker_core.step_source import LeaseKey
 from tasker_core.store import queries
 from tasker_core.store.database import Database
+from tasker_core.store.errors import StoreError
 
 READY_CHANNEL: Final = "tasker_ready"
 RESTED_CHANNEL: Final = "tasker_rested"
+CANCELLED_CHANNEL: Final = "tasker_cancelled"
+
+#: SQLSTATE values that our own functions raise.
+_DUPLICATE_IDENTITY = "TK001"
+_STRUCTURE_CHANGED = "TK002"
 
 _Value = TypeVar("_Value")
 
@@ -26,6 +33,7 @@ _TASKS = queries.load("tasks")
 _STEPS = queries.load("steps")
 _QUEUE = queries.load("queue")
 _WORKERS = queries.load("workers")
+_DEAD_LETTERS = queries.load("dead_letters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,18 @@ class NewTemplateStep:
     dependents: Sequence[int]
 
 
+class DuplicateIdentityError(StoreError):
+    """Tasks of these identities exist already; ``twins`` maps each refused task's UUID to that of its twin."""
+
+    def __init__(self, twins: dict[UUID, UUID]) -> None:
+        super().__init__("a task with this identity already exists")
+        self.twins = twins
+
+
+class StructureChangedError(StoreError):
+    """The steps of a task are not those that an expansion was worked out for."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
     """The end of an attempt and the state that its step takes.
@@ -66,6 +86,7 @@ class AttemptEnd:
         metadata: JSON text or None.
         error: JSON text or None.
         execution_time_ms: how long the handler ran; None if it is unknown.
+        expansion: what the step calls into being, as ``expand_tasks`` takes it; None for most.
     """
 
     lease: LeaseKey
@@ -75,11 +96,15 @@ class AttemptEnd:
     metadata: str | None = None
     error: str | None = None
     execution_time_ms: int | None = None
+    expansion: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to create. ``context`` and ``tags`` are JSON text."""
+    """A task to create.
+
+    ``context`` and ``tags`` are JSON text; ``identity_hash`` is None for a task that is always its own.
+    """
 
     task_uuid: UUID
     context: str
@@ -90,22 +115,32 @@ class NewTask:
     source_system: str | None = None
     reason: str | None = None
     tags: str | None = None
+    requested_at: datetime | None = None
+    identity_hash: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GrantedLease:
-    """A lease, and the template that its step belongs to."""
+    """A lease.
+
+    Attributes:
+        key: names it.
+        attempt: number of the attempt, from 1.
+        template_id: the template that the step belongs to.
+        detailed: whether the step has more to it than its template says; see ``Store.step_details``.
+    """
 
     key: LeaseKey
+    attempt: int
     template_id: int
+    detailed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredLease:
     """A lease that ended without a report, now held by the rescuer. ``holder`` is the lost worker's name."""
 
-    key: LeaseKey
-    template_id: int
+    grant: GrantedLease
     holder: str | None
 
 
@@ -170,11 +205,34 @@ class Store:
             raise LookupError(f"no template has the id {template_id}")
         return serialization.loads(row["definition"]), row["environment"]
 
-    async def create_tasks(self, template_id: int, tasks: Sequence[NewTask]) -> None:
-        """Create tasks of one template, all or none."""
-        await self.database.fetch(
+    async def create_tasks(
+        self, template_id: int, namespace: str, tasks: Sequence[NewTask], *, refuse_duplicates: bool
+    ) -> dict[UUID, UUID]:
+        """Create tasks of one template, all or none.
+
+        Returns:
+            For each task that was not created because its identity is taken, the UUID of its existing twin.
+
+        Raises:
+            DuplicateIdentityError: an identity is taken, and duplicates are to be refused.
+        """
+        try:
+            rows = await self._create_tasks(template_id, namespace, tasks, refuse_duplicates)
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, asyncpg.PostgresError) and cause.sqlstate == _DUPLICATE_IDENTITY:
+                twins = serialization.loads(cause.detail or "{}")
+                raise DuplicateIdentityError({UUID(new): UUID(twin) for new, twin in twins.items()}) from error
+            raise
+        return {row["task_uuid"]: row["twin_uuid"] for row in rows}
+
+    async def _create_tasks(
+        self, template_id: int, namespace: str, tasks: Sequence[NewTask], refuse_duplicates: bool
+    ) -> Sequence[asyncpg.Record]:
+        return await self.database.fetch(
             _TASKS["create_tasks"],
             template_id,
+            namespace,
             [task.task_uuid for task in tasks],
             [task.context for task in tasks],
             [task.priority for task in tasks],
@@ -184,6 +242,9 @@ class Store:
             [task.source_system for task in tasks],
             [task.reason for task in tasks],
             [task.tags for task in tasks],
+            [task.requested_at for task in tasks],
+            [task.identity_hash for task in tasks],
+            refuse_duplicates,
         )
 
     async def claim_steps(
@@ -201,39 +262,78 @@ class Store:
         callables: Sequence[str] = (),
         want: int = 0,
         lease_seconds: float = 0.0,
+        batch_workers: bool = False,
     ) -> RecordAnswer:
-        """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
-        rows = await self.database.fetch(
+        """Record the ends of attempts and lease up to ``want`` of the steps that they freed.
+
+        ``batch_workers`` says whether a batch worker is among them.
+
+        Raises:
+            StructureChangedError: an expansion was worked out for steps that the task no longer has; nothing was
+                recorded.
+        """
+        expansions = [end.expansion for end in ends if end.expansion is not None]
+        try:
+            rows = await self._record_attempts(
+                worker_id,
+                ends,
+                callables,
+                want,
+                lease_seconds,
+                batch_workers,
+                serialization.dumps(expansions) if expansions else None,
+            )
+        except StoreError as error:
+            if getattr(error.__cause__, "sqlstate", None) == _STRUCTURE_CHANGED:
+                raise StructureChangedError(str(error)) from error
+            raise
+        return _record_answer(rows)
+
+    async def _record_attempts(
+        self, worker_id: int, ends: Sequence[AttemptEnd], *arguments: object
+    ) -> Sequence[asyncpg.Record]:
+        return await self.database.fetch(
             _STEPS["record_attempts"],
             worker_id,
             [end.lease.task_uuid for end in ends],
             [end.lease.ordinal for end in ends],
-            [end.lease.attempt for end in ends],
+            [end.lease.lease_id for end in ends],
             [end.state.value for end in ends],
             [end.result for end in ends],
             _sparse([end.metadata for end in ends]),
             _sparse([end.error for end in ends]),
             _sparse([end.delay for end in ends]),
             [end.execution_time_ms for end in ends],
-            callables,
+            *arguments,
+        )
+
+    async def save_checkpoints(
+        self, worker_id: int, checkpoints: Mapping[LeaseKey, str], *, want: int, lease_seconds: float
+    ) -> RecordAnswer:
+        """Keep the checkpoints (JSON text) of steps that go on; lease up to ``want`` of them to their worker anew."""
+        rows = await self.database.fetch(
+            _STEPS["save_checkpoints"],
+            worker_id,
+            *_columns(list(checkpoints)),
+            list(checkpoints.values()),
             want,
             lease_seconds,
         )
-        refused: set[LeaseKey] = set()
-        leased: list[GrantedLease] = []
-        rested: list[tuple[UUID, str]] = []
-        queued = 0
-        for kind, task_uuid, ordinal, attempt, template_id, detail in rows:
-            match kind:
-                case "leased":
-                    leased.append(GrantedLease(LeaseKey(task_uuid, ordinal, attempt), template_id))
-                case "queued":
-                    queued += 1
-                case "rested":
-                    rested.append((task_uuid, detail))
-                case _:
-                    refused.add(LeaseKey(task_uuid, ordinal, attempt))
-        return RecordAnswer(frozenset(refused), leased, queued, rested)
+        return _record_answer(rows)
+
+    async def step_details(self, leases: Sequence[LeaseKey]) -> Sequence[asyncpg.Record]:
+        """Return what these leased steps have that their template does not say."""
+        return await self.database.fetch(_STEPS["step_details"], *_columns(leases)[:2])
+
+    async def batch_results(self, wanted: Sequence[tuple[UUID, int]]) -> Sequence[asyncpg.Record]:
+        """Return the results of the batch workers of moulds named by task and ordinal, as far as they are satisfied."""
+        return await self.database.fetch(
+            _STEPS["batch_results"], [task for task, _ in wanted], [mould for _, mould in wanted]
+        )
+
+    async def task_structures(self, task_uuids: Sequence[UUID], decisions: Sequence[int]) -> Sequence[asyncpg.Record]:
+        """Return which steps of the template tasks have; ``decisions`` are the ordinals of the decision steps."""
+        return await self.database.fetch(_STEPS["task_structures"], task_uuids, decisions)
 
     async def task_facts(self, task_uuids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
         """Return what steps see of their tasks."""
@@ -249,7 +349,8 @@ class Store:
         self, worker_id: int, leases: Sequence[LeaseKey], lease_seconds: float
     ) -> frozenset[LeaseKey]:
         """Extend leases; return those that still held."""
-        rows = await self.database.fetch(_QUEUE["renew_leases"], worker_id, *_columns(leases), lease_seconds)
+        # In order, so that two who lock several rows of a task do not wait for each other.
+        rows = await self.database.fetch(_QUEUE["renew_leases"], worker_id, *_columns(sorted(leases)), lease_seconds)
         return frozenset(LeaseKey(*row) for row in rows)
 
     async def release_leases(self, worker_id: int, leases: Sequence[LeaseKey]) -> None:
@@ -263,10 +364,7 @@ class Store:
     async def take_expired_leases(self, rescuer_id: int, limit: int, lease_seconds: float) -> Sequence[ExpiredLease]:
         """Move up to ``limit`` expired leases to the rescuer."""
         rows = await self.database.fetch(_QUEUE["take_expired_leases"], rescuer_id, limit, lease_seconds)
-        return [
-            ExpiredLease(LeaseKey(row["task_uuid"], row["ordinal"], row["attempt"]), row["template_id"], row["holder"])
-            for row in rows
-        ]
+        return [ExpiredLease(grant, row["holder"]) for grant, row in zip(_granted(rows), rows, strict=True)]
 
     async def seconds_to_next_due(self, callables: Sequence[str]) -> float | None:
         """Return the seconds until the earliest waiting retry is due; None if none waits."""
@@ -325,6 +423,26 @@ class Store:
         """Return the attempts of a task's steps, oldest first."""
         return await self.database.fetch(_STEPS["step_history"], task_uuid)
 
+    async def dead_letters(
+        self,
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+        before: UUID | None = None,
+        entry_uuid: UUID | None = None,
+        limit: int,
+    ) -> Sequence[asyncpg.Record]:
+        """Return dead letters, newest first; ``before`` is the last entry of the page before."""
+        return await self.database.fetch(_DEAD_LETTERS["list_dead_letters"], status, reason, before, entry_uuid, limit)
+
+    async def dead_letter_stats(self) -> Sequence[asyncpg.Record]:
+        """Return the numbers of dead letters by reason."""
+        return await self.database.fetch(_DEAD_LETTERS["dead_letter_stats"])
+
+    async def resolve_dead_letter(self, entry_uuid: UUID, status: str, actor: str, notes: str | None) -> None:
+        """Close a dead letter, or note more about how it was closed."""
+        await self.database.fetch(_DEAD_LETTERS["resolve_dead_letter"], entry_uuid, status, actor, notes)
+
 
 def _sparse(values: list[_Value | None]) -> list[_Value | None]:
     """Return no values instead of only nulls: unnest fills up with nulls, and encoding costs time."""
@@ -333,10 +451,28 @@ def _sparse(values: list[_Value | None]) -> list[_Value | None]:
 
 def _granted(rows: Sequence[asyncpg.Record]) -> list[GrantedLease]:
     return [
-        GrantedLease(LeaseKey(task_uuid, ordinal, attempt), template_id)
-        for task_uuid, ordinal, attempt, template_id in rows
+        GrantedLease(LeaseKey(row[0], row[1], row[2]), attempt=row[3], template_id=row[4], detailed=row[5])
+        for row in rows
     ]
 
 
+def _record_answer(rows: Sequence[asyncpg.Record]) -> RecordAnswer:
+    refused: set[LeaseKey] = set()
+    leased: list[GrantedLease] = []
+    rested: list[tuple[UUID, str]] = []
+    queued = 0
+    for kind, task_uuid, ordinal, lease_id, attempt, template_id, detailed, detail in rows:
+        match kind:
+            case "leased":
+                leased.append(GrantedLease(LeaseKey(task_uuid, ordinal, lease_id), attempt, template_id, detailed))
+            case "queued":
+                queued += 1
+            case "rested":
+                rested.append((task_uuid, detail))
+            case _:
+                refused.add(LeaseKey(task_uuid, ordinal, lease_id))
+    return RecordAnswer(frozenset(refused), leased, queued, rested)
+
+
 def _columns(leases: Sequence[LeaseKey]) -> tuple[list[UUID], list[int], list[int]]:
-    return [k.task_uuid for k in leases], [k.ordinal for k in leases], [k.attempt for k in leases]
+    return [k.task_uuid for k in leases], [k.ordinal for k in leases], [k.lease_id for k in leases]

@@ -41,17 +41,20 @@ def validate(template: TaskTemplate) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(template)]
 
 
-def batch_worker_for(template: TaskTemplate, batchable: StepTemplate) -> StepTemplate | None:
+def batch_worker_for(template: TaskTemplate, batchable: StepTemplate, *, named: object = None) -> StepTemplate | None:
     """Return the ``batch_worker`` step that a batchable step's batches are copied from.
 
-    It is named, in this order, by the step's ``handler.initialization.worker_template_name``, by its
-    ``batch_config.worker_template``, or by that of the batch worker that depends on it; a batch worker that
-    names no template means itself. None if that leads to no batch worker.
+    It is named, in this order, by ``named`` (what the step's outcome says, if that is a batch worker), by the
+    step's ``handler.initialization.worker_template_name``, by its ``batch_config.worker_template``, or by that of
+    the batch worker that depends on it; a batch worker that names no template means itself. None if that leads to
+    no batch worker.
     """
     workers = {step.name: step for step in template.steps if step.type is StepType.BATCH_WORKER}
-    named = _named_worker(batchable)
-    if named is not None:
-        return workers.get(named)
+    if isinstance(named, str) and named in workers:
+        return workers[named]
+    configured = _named_worker(batchable)
+    if configured is not None:
+        return workers.get(configured)
     for worker in workers.values():
         if batchable.name in worker.dependencies:
             return workers.get(_named_worker(worker) or worker.name)
@@ -217,6 +220,10 @@ def _batch_workers(template: TaskTemplate) -> Iterator[Finding]:
         if all(types.get(name) is not StepType.BATCHABLE for name in step.dependencies):
             message = f"Batch worker step '{step.name}' must depend on a batchable step"
             yield _error("BATCH_WORKER_WITHOUT_BATCHABLE", message, path, step.name)
+        elif len(set(step.dependencies)) > 1:
+            message = f"Batch worker step '{step.name}' depends on more than its batchable step"
+            hint = "let the batchable step depend on the others; its batch workers come after it"
+            yield _error("BATCH_WORKER_DEPENDENCIES", message, f"{path}.dependencies", step.name, hint)
 
 
 def _batchables(template: TaskTemplate) -> Iterator[Finding]:

@@ -51,10 +51,10 @@ def make_context(step: LeasedStep, handler: Handler, is_cancelled: Callable[[], 
         input_data=step.context(),
         dependency_results=step.dependency_results(),
         step_config=_own(step.definition["handler"]["initialization"]),
-        step_inputs={},
+        step_inputs=step.step_inputs(),
         retry_count=step.attempt - 1,
         max_retries=step.definition["retry"]["max_attempts"],
-        checkpoint=None,
+        checkpoint=step.saved_checkpoint(),
         make_event=lambda: _event(step),
         is_cancelled=is_cancelled,
     )
@@ -92,8 +92,6 @@ def run_sync(step: LeasedStep, handler: Handler, context: StepContext) -> StepRe
 def report(step: LeasedStep, result: StepHandlerResult, started: float | None = None) -> StepReport:
     """Return the report of an attempt that ended with ``result``; ``started`` is a ``time.perf_counter`` value."""
     elapsed = 0 if started is None else int((time.perf_counter() - started) * 1000)
-    if result.is_success and result.metadata.get("checkpoint_yield") is True:
-        result = _failure("checkpoint_error", "this engine does not take checkpoints of standard steps")
     try:
         # Through JSON and back: what the engine stores is what later steps will see.
         metadata = serialization.loads(serialization.dumps(result.metadata)) if result.metadata else {}

@@ -31,7 +31,8 @@ class LeaseKeeper:
         self._running = running
         self._lost = lost
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped: asyncio.Event | None = None
+        self._due: asyncio.Event | None = None
+        self._stopped = False
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._keep()), name="tasker-leases", daemon=True)
 
@@ -42,17 +43,22 @@ class LeaseKeeper:
 
     def stop(self) -> None:
         """Stop renewing and wait for the thread."""
-        assert self._loop is not None
-        assert self._stopped is not None
-        with contextlib.suppress(RuntimeError):  # its loop is closed already
-            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._stopped = True
+        self.renew_now()
         self._thread.join()
 
+    def renew_now(self) -> None:
+        """Renew at once, to learn of leases that were lost."""
+        assert self._loop is not None
+        assert self._due is not None
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            self._loop.call_soon_threadsafe(self._due.set)
+
     async def _keep(self) -> None:
-        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._due = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
         interval = self._source.lease_seconds / 3
-        while not self._stopped.is_set():
+        while not self._stopped:
             try:
                 async with self._source.heartbeats() as renew:
                     while not await self._pause(interval):
@@ -65,8 +71,9 @@ class LeaseKeeper:
                 await self._pause(min(interval, 1.0))
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait; return True as soon as the keeper is stopped."""
-        assert self._stopped is not None
+        """Wait until it is time or renewal is asked for; return whether the keeper is stopped."""
+        assert self._due is not None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        return self._stopped.is_set()
+            await asyncio.wait_for(self._due.wait(), seconds)
+        self._due.clear()
+        return self._stopped

@@ -70,7 +70,8 @@ class Worker:
         shutdown_timeout: seconds that :meth:`run` waits for running handlers after :meth:`stop`.
         idle_poll: seconds between claims while nothing seems to be ready.
 
-    Call :meth:`wake` when steps may have become ready, and :meth:`stop` to end :meth:`run`.
+    Call :meth:`wake` when steps may have become ready, :meth:`check_leases` when some may have been cancelled, and
+    :meth:`stop` to end :meth:`run`.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: HandlerThreads[_Attempt] | None = None
+        self._keeper: LeaseKeeper | None = None
 
     @property
     def running(self) -> int:
@@ -121,6 +123,11 @@ class Worker:
         """Say that steps may be ready to be claimed."""
         self._may_be_ready = True
         self._claim_due.set()
+
+    def check_leases(self) -> None:
+        """Say that leases may have been taken away, so that handlers whose step was cancelled are told soon."""
+        if self._keeper is not None and self._attempts:
+            self._keeper.renew_now()
 
     def stop(self) -> None:
         """Claim no more; :meth:`run` returns when the running handlers are done and reported."""
@@ -137,7 +144,7 @@ class Worker:
                 loop.call_soon_threadsafe(callback, *arguments)
 
         self._threads = HandlerThreads(self._concurrency, wake=lambda: on_loop(self._take_from_threads))
-        keeper = LeaseKeeper(
+        keeper = self._keeper = LeaseKeeper(
             self._source,
             running=lambda: list(self._attempts),
             lost=lambda keys: on_loop(self._leases_lost, keys),
@@ -412,4 +419,4 @@ class Worker:
 
 
 def _named(key: LeaseKey) -> dict[str, object]:
-    return {"task_uuid": str(key.task_uuid), "ordinal": key.ordinal, "attempt": key.attempt}
+    return {"task_uuid": str(key.task_uuid), "ordinal": key.ordinal, "lease_id": key.lease_id}

@@ -2,19 +2,21 @@
 -- Extends those of a worker's leases that still hold, and returns them.
 UPDATE tasker.step_queue AS queue
 SET wake_at = clock_timestamp() + make_interval(secs => $5)
-FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
+FROM unnest($2::uuid[], $3::integer[], $4::bigint[]) AS held (task_uuid, ordinal, lease_id)
 WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
-  AND queue.worker_id = $1 AND queue.attempt = held.attempt
-RETURNING queue.task_uuid, queue.ordinal, queue.attempt
+  AND queue.worker_id = $1 AND queue.lease_id = held.lease_id
+RETURNING queue.task_uuid, queue.ordinal, queue.lease_id
 
 -- name: release_leases
--- Gives leases back unused: the attempt is not counted and the step is ready at once.
+-- Gives leases back unused: the attempt is not counted and the step is ready at once, unless its task is paused.
 WITH released AS (
     UPDATE tasker.step_queue AS queue
-    SET status = 'ready', worker_id = NULL, leased_at = NULL, wake_at = NULL, attempt = queue.attempt - 1
-    FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS held (task_uuid, ordinal, attempt)
+    SET status = CASE WHEN task.paused_at IS NULL THEN 'ready' ELSE 'held' END::tasker.queue_status,
+        worker_id = NULL, lease_id = NULL, leased_at = NULL, wake_at = NULL, attempt = queue.attempt - 1
+    FROM unnest($2::uuid[], $3::integer[], $4::bigint[]) AS held (task_uuid, ordinal, lease_id)
+    JOIN tasker.tasks AS task USING (task_uuid)
     WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
-      AND queue.worker_id = $1 AND queue.attempt = held.attempt
+      AND queue.worker_id = $1 AND queue.lease_id = held.lease_id
     RETURNING queue.task_uuid, queue.ordinal, queue.attempt
 )
 UPDATE tasker.steps AS step
@@ -24,7 +26,7 @@ WHERE step.task_uuid = released.task_uuid AND step.ordinal = released.ordinal
 
 -- name: leases_of_worker
 -- Everything a worker holds.
-SELECT task_uuid, ordinal, attempt, template_id FROM tasker.step_queue
+SELECT task_uuid, ordinal, lease_id, attempt, template_id, detailed FROM tasker.step_queue
 WHERE status = 'leased' AND worker_id = $1
 
 -- name: take_expired_leases
@@ -40,10 +42,11 @@ SET worker_id = $1, wake_at = clock_timestamp() + make_interval(secs => $3),
     rescued_from = coalesce(queue.rescued_from, queue.worker_id)
 FROM expired LEFT JOIN tasker.workers AS holder ON holder.worker_id = expired.holder_id
 WHERE queue.task_uuid = expired.task_uuid AND queue.ordinal = expired.ordinal
-RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id, holder.name AS holder
+RETURNING queue.task_uuid, queue.ordinal, queue.lease_id, queue.attempt, queue.template_id, queue.detailed,
+          holder.name AS holder
 
 -- name: seconds_to_next_due
--- How long until the earliest waiting retry of these callables is due.
+-- How long until the earliest delayed step of these callables is due.
 SELECT extract(epoch FROM min(wake_at) - clock_timestamp())::double precision
 FROM unnest($1::text[]) AS mine (callable)
 CROSS JOIN LATERAL (

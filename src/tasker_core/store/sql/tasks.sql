@@ -1,11 +1,12 @@
 -- name: create_tasks
--- Creates tasks of one template with their initial steps.
-SELECT tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+-- Creates tasks of one template with their initial steps; returns those whose twin exists already.
+SELECT task_uuid, twin_uuid
+FROM tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 
 -- name: task_facts
 -- What the steps of these tasks see of them.
 SELECT task_uuid, template_id, context, correlation_id, parent_correlation_id, priority, initiator,
-       source_system, reason, tags
+       source_system, reason, tags, reruns
 FROM tasker.tasks WHERE task_uuid = ANY ($1::uuid[])
 
 -- name: task_states
@@ -21,7 +22,9 @@ SELECT task.task_uuid, template.namespace, template.name, template.version, temp
         WHERE step.task_uuid = task.task_uuid AND step.state IN ('complete', 'resolved_manually')) AS completed_steps,
        task.active_steps, task.retrying_steps, task.failed_steps,
        task.context, task.initiator, task.source_system, task.reason, task.tags,
-       task.created_at, task.started_at, task.completed_at
+       task.created_at, coalesce(task.requested_at, task.created_at) AS requested_at, task.started_at,
+       task.completed_at, task.paused_at, task.paused_by, task.pause_reason,
+       encode(task.identity_hash, 'hex') AS identity_hash
 FROM tasker.tasks AS task
 JOIN tasker.templates AS template USING (template_id)
 WHERE task.task_uuid = $1
@@ -32,7 +35,7 @@ SELECT task.task_uuid, template.namespace, template.name, template.version, task
        task.total_steps,
        (SELECT count(*) FROM tasker.steps AS step
         WHERE step.task_uuid = task.task_uuid AND step.state IN ('complete', 'resolved_manually')) AS completed_steps,
-       task.created_at, task.started_at, task.completed_at
+       task.created_at, task.started_at, task.completed_at, task.paused_at
 FROM tasker.tasks AS task
 JOIN tasker.templates AS template USING (template_id)
 WHERE ($1::text IS NULL OR template.namespace = $1)
@@ -45,7 +48,7 @@ LIMIT $5
 -- name: task_history
 -- The state changes of a task itself, oldest first.
 SELECT change.from_state::text, change.to_state::text, change.occurred_at, worker.name AS worker,
-       change.actor, change.reason
+       change.verb, change.actor, change.reason
 FROM tasker.task_transitions AS change
 LEFT JOIN tasker.workers AS worker USING (worker_id)
 WHERE change.task_uuid = $1

@@ -7,11 +7,15 @@ $$;
 -- THE CLAIM. Leases up to p_limit steps that the worker has a handler for, in claim order, and counts the
 -- attempt. Two claims never wait for each other: both skip what the other holds.
 --
+-- A delayed step waits for its next attempt, or for its task to start; only the former counts as resumed.
+--
 -- It takes locks in the order queue, task, step. It locks a task only to start it or to take a step out of
 -- waiting_for_retry, and skips the task if somebody else holds it, so it waits for nobody who holds a task.
 CREATE FUNCTION tasker.claim_steps(
     p_worker_id bigint, p_callables text[], p_limit integer, p_lease_seconds double precision
-) RETURNS TABLE (task_uuid uuid, ordinal integer, attempt integer, template_id integer)
+) RETURNS TABLE (
+    task_uuid uuid, ordinal integer, lease_id bigint, attempt integer, template_id integer, detailed boolean
+)
 LANGUAGE plpgsql
 -- The tables grow from nothing to millions of rows between two analyses, so the plan that is cached must not be
 -- one for small tables: rows are looked up by key, whatever the statistics say. The statement is written so that
@@ -27,14 +31,15 @@ BEGIN
     WITH ready AS (
         SELECT q.* FROM (SELECT DISTINCT unnest(p_callables)) AS mine (callable)
         CROSS JOIN LATERAL (
-            SELECT task_uuid, ordinal, claim_order, false AS was_delayed FROM tasker.step_queue
+            SELECT task_uuid, ordinal, claim_order, false AS was_delayed, false AS retries FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'ready'
             ORDER BY claim_order LIMIT p_limit FOR UPDATE SKIP LOCKED
         ) AS q
     ), due AS (
         SELECT q.* FROM (SELECT DISTINCT unnest(p_callables)) AS mine (callable)
         CROSS JOIN LATERAL (
-            SELECT task_uuid, ordinal, claim_order, true AS was_delayed FROM tasker.step_queue
+            SELECT task_uuid, ordinal, claim_order, true AS was_delayed, attempt > 0 AS retries
+            FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'delayed' AND wake_at <= at_time
             ORDER BY wake_at LIMIT p_limit FOR UPDATE SKIP LOCKED
         ) AS q
@@ -53,10 +58,11 @@ BEGIN
     ), leased AS (
         UPDATE tasker.step_queue AS queue
         SET status = 'leased', worker_id = p_worker_id, attempt = queue.attempt + 1,
-            leased_at = clock_timestamp(), wake_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
+            lease_id = nextval('tasker.lease_ids'), leased_at = clock_timestamp(),
+            wake_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
         FROM claimable
         WHERE queue.task_uuid = claimable.task_uuid AND queue.ordinal = claimable.ordinal
-        RETURNING queue.task_uuid, queue.ordinal, queue.attempt, queue.template_id
+        RETURNING queue.task_uuid, queue.ordinal, queue.lease_id, queue.attempt, queue.template_id, queue.detailed
     ), step AS (
         UPDATE tasker.steps AS step
         SET state = 'in_progress', attempts = leased.attempt, next_retry_at = NULL
@@ -72,7 +78,7 @@ BEGIN
             FROM (
                 SELECT task_uuid, from_state, 0 AS resumed FROM moved_task
                 UNION ALL
-                SELECT task_uuid, NULL, 1 FROM claimable WHERE was_delayed
+                SELECT task_uuid, NULL, 1 FROM claimable WHERE retries
             ) AS change
             GROUP BY 1
         ) AS moved
@@ -82,6 +88,6 @@ BEGIN
         INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, occurred_at, worker_id)
         SELECT task_uuid, from_state, state, at_time, p_worker_id FROM task WHERE from_state <> state
     )
-    SELECT task_uuid, ordinal, attempt, template_id FROM leased;
+    SELECT task_uuid, ordinal, lease_id, attempt, template_id, detailed FROM leased;
 END
 $$;

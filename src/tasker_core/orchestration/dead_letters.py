@@ -1,0 +1,95 @@
+"""Dead letters: what needs a person, and what becomes of it."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tasker_core.engine.operations import IllegalMoveError
+from tasker_core.orchestration import views
+from tasker_core.orchestration.operations import DeadLetterNotFoundError, Operations
+from tasker_core.states import TaskState
+from tasker_core.store import Store
+from tasker_core.store.frozen_task import Audit
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What resolving an entry does: the status it leaves behind, in words for history."""
+
+    status: str
+    reason: str
+
+
+ACTIONS = {
+    "retry": _Action("manually_resolved", "retried from the dead letters"),
+    "resolve": _Action("manually_resolved", "resolved from the dead letters"),
+    "discard": _Action("permanently_failed", "discarded from the dead letters"),
+    "cancel": _Action("cancelled", "cancelled from the dead letters"),
+    "none": _Action("manually_resolved", ""),
+}
+
+
+class DeadLetters:
+    """Lists dead letters and resolves them."""
+
+    def __init__(self, store: Store, operations: Operations) -> None:
+        self._store = store
+        self._operations = operations
+
+    async def entries(
+        self, *, status: str | None, reason: str | None, before: UUID | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return entries, newest first."""
+        rows = await self._store.dead_letters(status=status, reason=reason, before=before, limit=limit)
+        return [views.dead_letter_view(row) for row in rows]
+
+    async def entry(self, entry_uuid: UUID) -> dict[str, Any]:
+        """Return one entry."""
+        rows = await self._store.dead_letters(entry_uuid=entry_uuid, limit=1)
+        if not rows:
+            raise DeadLetterNotFoundError(entry_uuid)
+        return views.dead_letter_view(rows[0])
+
+    async def stats(self) -> list[dict[str, Any]]:
+        """Return numbers by reason."""
+        return [views.dead_letter_view(row) for row in await self._store.dead_letter_stats()]
+
+    async def resolve(
+        self, entry_uuid: UUID, *, action: str, actor: str, notes: str | None, dry_run: bool
+    ) -> dict[str, Any]:
+        """Close an entry and do what it takes, in one transaction."""
+        chosen = ACTIONS.get(action)
+        if chosen is None:
+            raise ValueError(f"unknown action {action!r}; there are {', '.join(ACTIONS)}")
+        entry = await self.entry(entry_uuid)
+        if entry["resolution_status"] != "pending":
+            raise IllegalMoveError(f"dead letter {entry_uuid} is {entry['resolution_status']} already")
+        audit = Audit(action, actor, notes or chosen.reason)
+        change = await self._act(entry, action, audit, dry_run=dry_run)
+        if not dry_run:
+            await self._store.resolve_dead_letter(entry_uuid, chosen.status, actor, notes)
+            entry = await self.entry(entry_uuid)
+        return entry | {"change": change}
+
+    async def _act(self, entry: dict[str, Any], action: str, audit: Audit, *, dry_run: bool) -> dict[str, Any] | None:
+        task_uuid, step = UUID(entry["task_uuid"]), entry["step"]
+        match action:
+            case "retry" if step is not None:
+                return await self._operations.reset_step(task_uuid, step, audit, dry_run=dry_run)
+            case "retry":
+                return await self._operations.retry_task(task_uuid, audit, dry_run=dry_run)
+            case "resolve" if step is not None:
+                return await self._operations.resolve_step(task_uuid, step, audit, dry_run=dry_run)
+            case "resolve":
+                state = TaskState.RESOLVED_MANUALLY
+                return await self._operations.close_task(
+                    task_uuid, audit, state=state, dead_letters="manually_resolved", dry_run=dry_run
+                )
+            case "discard":
+                state = TaskState.ERROR
+                return await self._operations.close_task(
+                    task_uuid, audit, state=state, dead_letters="permanently_failed", dry_run=dry_run
+                )
+            case "cancel":
+                return await self._operations.cancel_task(task_uuid, audit, dry_run=dry_run)
+        return None

@@ -1,0 +1,55 @@
+-- name: list_dead_letters
+-- Entries, newest first, with optional filters on status and reason; $3 is the last entry of the page before.
+SELECT entry.entry_uuid AS dlq_entry_uuid, entry.task_uuid, step.name AS step,
+       entry.original_state::text, entry.reason::text AS dlq_reason, entry.created_at AS dlq_timestamp,
+       entry.status::text AS resolution_status, entry.resolved_at AS resolution_timestamp,
+       entry.notes AS resolution_notes, entry.resolved_by, entry.snapshot AS task_snapshot, entry.metadata,
+       template.namespace, template.name, template.version
+FROM tasker.dead_letters AS entry
+JOIN tasker.tasks AS task USING (task_uuid)
+JOIN tasker.templates AS template USING (template_id)
+LEFT JOIN tasker.steps AS step ON step.task_uuid = entry.task_uuid AND step.ordinal = entry.ordinal
+WHERE ($1::text IS NULL OR entry.status::text = $1)
+  AND ($2::text IS NULL OR entry.reason::text = $2)
+  AND ($3::uuid IS NULL OR (entry.created_at, entry.entry_uuid)
+       < (SELECT created_at, entry_uuid FROM tasker.dead_letters WHERE entry_uuid = $3))
+  AND ($4::uuid IS NULL OR entry.entry_uuid = $4)
+ORDER BY entry.created_at DESC, entry.entry_uuid DESC
+LIMIT $5
+
+-- name: dead_letter_stats
+-- Entries by reason.
+SELECT reason::text AS dlq_reason, count(*) AS total_entries,
+       count(*) FILTER (WHERE status = 'pending') AS pending,
+       count(*) FILTER (WHERE status = 'manually_resolved') AS manually_resolved,
+       count(*) FILTER (WHERE status = 'permanently_failed') AS permanent_failures,
+       count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+       min(created_at) AS oldest_entry, max(created_at) AS newest_entry,
+       (avg(extract(epoch FROM coalesce(resolved_at, clock_timestamp()) - created_at)) / 60)::double precision
+           AS avg_resolution_time_minutes
+FROM tasker.dead_letters GROUP BY reason ORDER BY reason
+
+-- name: resolve_dead_letter
+-- Closes an entry, or changes how it was closed.
+UPDATE tasker.dead_letters
+SET status = $2::text::tasker.dead_letter_status, resolved_at = clock_timestamp(), resolved_by = $3,
+    notes = coalesce($4, notes)
+WHERE entry_uuid = $1
+
+-- name: resolve_dead_letters_of_task
+-- Closes the open entries of a task: all of them ($2 is null), or those of one step, and that of the task itself once
+-- it is no longer blocked.
+UPDATE tasker.dead_letters AS entry
+SET status = $3::text::tasker.dead_letter_status, resolved_at = clock_timestamp(), resolved_by = $4, notes = $5
+FROM tasker.tasks AS task
+WHERE entry.task_uuid = $1 AND task.task_uuid = $1 AND entry.status = 'pending'
+  AND ($2::integer IS NULL OR entry.ordinal = $2 OR (entry.ordinal IS NULL AND task.state <> 'blocked_by_failures'))
+
+-- name: add_dead_letter
+-- Notes that a task needs a person, unless that is noted already.
+INSERT INTO tasker.dead_letters (task_uuid, original_state, reason, snapshot, metadata)
+SELECT task_uuid, state, $2::text::tasker.dead_letter_reason,
+       (tasker.task_snapshot(task_uuid)::jsonb || $3::jsonb)::json, $4::json
+FROM tasker.tasks WHERE task_uuid = $1
+ON CONFLICT (task_uuid, coalesce(ordinal, -1)) WHERE status = 'pending' DO NOTHING
+RETURNING entry_uuid
