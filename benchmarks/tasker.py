@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ class TaskerBenchmark:
         self._template = load_file(_TEMPLATES / f"{template}.yaml")
         self._callables = [step.handler.callable for step in self._template.steps]
         self._registry = HandlerRegistry()
+        # Each context is another, since the same context is the same task.
+        self._numbers = itertools.count()
         for callable_name in self._callables:
             self._registry.register(callable_name, handler)
 
@@ -98,7 +101,7 @@ class TaskerBenchmark:
     async def _run_one(self, engine: Engine) -> float:
         """Run one task and return how many milliseconds that took."""
         started = time.perf_counter()
-        state = await engine.wait(await engine.create_task(self._template, TaskRequest({"n": 1})))
+        state = await engine.wait(await engine.create_task(self._template, TaskRequest({"n": next(self._numbers)})))
         elapsed = time.perf_counter() - started
         if state is not TaskState.COMPLETE:
             raise MeasurementError(f"a task ended as {state}")
@@ -108,7 +111,9 @@ class TaskerBenchmark:
         task_uuids = []
         with Stopwatch() as creating:
             for start in range(0, tasks, _CREATE_BATCH):
-                batch = [TaskRequest({"n": n}) for n in range(start, min(start + _CREATE_BATCH, tasks))]
+                batch = [
+                    TaskRequest({"n": next(self._numbers)}) for _ in range(start, min(start + _CREATE_BATCH, tasks))
+                ]
                 task_uuids.extend(await engine.create_tasks(self._template, batch))
         async with self._working(engine, concurrency) as source:
             # The worker starts when this coroutine first waits, which is inside the region.
@@ -122,7 +127,7 @@ class TaskerBenchmark:
     @contextlib.asynccontextmanager
     async def _working(self, engine: Engine, concurrency: int) -> AsyncIterator["CountingSource"]:
         """Have a worker run meanwhile; its failure ends the block."""
-        async with engine.worker_source(self._callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()) as source:
+        async with engine.worker_source(self._callables, on_ready=lambda: worker.wake()) as source:
             counting = CountingSource(source)
             worker = Worker(counting, self._registry, concurrency=concurrency)
             async with asyncio.TaskGroup() as group:

@@ -65,15 +65,21 @@ def write_catalogue(path: Path, count: int) -> None:
 
 
 def read_catalogue(path: str, first: int, last: int) -> Iterator[Product]:
-    """Read the products from ``first`` up to, but without, ``last``, counted from 0."""
+    """Read the products from ``first`` up to, but without, ``last``, counted from 0. A product is a line.
+
+    Lines can be passed over without being parsed, so a batch at the end of a large file begins as soon as any other.
+    """
     with Path(path).open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(islice(csv.DictReader(file), first, last), first):
+        (columns,) = csv.reader([file.readline()])
+        rows = csv.DictReader(islice(file, first, last), columns)
+        for row in rows:
             try:
                 yield Product.model_validate(row)
             except pydantic.ValidationError as error:
                 problem = error.errors()[0]
                 raise ValidationError(
-                    f"product {number} of {path}: {problem['loc'][0]}: {problem['msg']}", error_code="bad_row"
+                    f"product {first + rows.line_num - 1} of {path}: {problem['loc'][0]}: {problem['msg']}",
+                    error_code="bad_row",
                 ) from error
 
 
@@ -96,7 +102,7 @@ def fetch_catalogue(file, products, context):
 
 
 class DivideCatalogueHandler(StepHandler, Batchable):
-    """The analyzer: counts the rows and asks for one worker a batch; for none if the file is empty."""
+    """The analyzer: counts the products and asks for one worker a batch; for none if the file is empty."""
 
     handler_name = "products.divide"
 
@@ -104,7 +110,7 @@ class DivideCatalogueHandler(StepHandler, Batchable):
         path = Path(context.get_dependency_field("fetch_catalogue", "file"))
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                rows = sum(1 for _ in csv.DictReader(file))
+                rows = max(0, sum(1 for _ in file) - 1)  # the first line names the columns
         except FileNotFoundError as error:
             raise NotFoundError(f"there is no file {path}", error_code="no_catalogue") from error
         return self.batch_analyzer_success(

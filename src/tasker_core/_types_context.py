@@ -50,6 +50,10 @@ class StepContext(BaseModel):
     _checkpoint: dict[str, Any] | None = PrivateAttr(default=None)
     _is_cancelled: Callable[[], bool] | None = PrivateAttr(default=None)
     _make_event: Callable[[], FfiStepEvent] | None = PrivateAttr(default=None)
+    _read_results: Callable[[], dict[str, Any]] | None = PrivateAttr(default=None)
+    _read_result: Callable[[str], dict[str, Any] | None] | None = PrivateAttr(default=None)
+    # What was read one by one, so that a second look finds the same object.
+    _read: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def from_ffi_event(
@@ -99,7 +103,8 @@ class StepContext(BaseModel):
         step_uuid: UUID,
         correlation_id: UUID,
         input_data: dict[str, Any],
-        dependency_results: dict[str, Any],
+        dependency_results: Callable[[], dict[str, Any]],
+        dependency_result: Callable[[str], dict[str, Any] | None],
         step_config: dict[str, Any],
         step_inputs: dict[str, Any],
         retry_count: int,
@@ -112,8 +117,10 @@ class StepContext(BaseModel):
 
         Costs about two microseconds, for workers that start many steps a second. The dicts are
         kept, not copied. ``make_event`` is called once, when ``event`` is first read, which most
-        handlers never do; ``checkpoint`` is the step's saved checkpoint, if it has one;
-        ``is_cancelled`` is what `StepContext.is_cancelled` asks.
+        handlers never do. ``dependency_results`` reads all results, ``dependency_result`` that of
+        one step, each at most once: results may be large, and most handlers need few of them.
+        ``checkpoint`` is the step's saved checkpoint, if it has one; ``is_cancelled`` is what
+        `StepContext.is_cancelled` asks.
         """
         context = cls.__new__(cls)
         set_slot = object.__setattr__
@@ -126,7 +133,6 @@ class StepContext(BaseModel):
                 "correlation_id": correlation_id,
                 "handler_name": handler_name,
                 "input_data": input_data,
-                "dependency_results": dependency_results,
                 "step_config": step_config,
                 "step_inputs": step_inputs,
                 "retry_count": retry_count,
@@ -138,7 +144,14 @@ class StepContext(BaseModel):
         set_slot(
             context,
             "__pydantic_private__",
-            {"_checkpoint": checkpoint, "_is_cancelled": is_cancelled, "_make_event": make_event},
+            {
+                "_checkpoint": checkpoint,
+                "_is_cancelled": is_cancelled,
+                "_make_event": make_event,
+                "_read_results": dependency_results,
+                "_read_result": dependency_result,
+                "_read": {},
+            },
         )
         return context
 
@@ -149,18 +162,30 @@ class StepContext(BaseModel):
             if name == "event" and self._make_event is not None:
                 event = self.__dict__["event"] = self._make_event()
                 return event
+            if name == "dependency_results" and self._read_results is not None:
+                results = {**self._read_results(), **self._read}
+                self.__dict__["dependency_results"] = results
+                return results
             return super().__getattr__(name)
 
     @model_serializer(mode="wrap")
     def _serialize(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Pydantic reads fields from __dict__, where an unread lazy event is missing.
+        # Pydantic reads fields from __dict__, where those that are read lazily may be missing.
         self.__dict__.setdefault("event", self.event)
+        self.__dict__.setdefault("dependency_results", self.dependency_results)
         fields: dict[str, Any] = serialize(self)
         return fields
 
     def get_dependency_result(self, step_name: str) -> Any:
         """What the handler of ``step_name`` returned; None if there is no such result."""
-        return unwrap_result(self.dependency_results.get(step_name))
+        if self._read_result is None or "dependency_results" in self.__dict__:
+            return unwrap_result(self.dependency_results.get(step_name))
+        if step_name not in self._read:
+            entry = self._read_result(step_name)
+            if entry is None:
+                return None
+            self._read[step_name] = entry
+        return unwrap_result(self._read[step_name])
 
     def get_dependency_field(self, step_name: str, *path: str) -> Any:
         """A value inside a dependency's result, one key a level; None if any level is missing."""

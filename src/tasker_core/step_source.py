@@ -33,6 +33,18 @@ class AncestorResult:
     result: str | None
     metadata: str | None
 
+    def envelope(self) -> dict[str, Any]:
+        """Return it as handlers expect it."""
+        return {
+            "step_uuid": self.step_uuid,
+            "success": True,
+            "status": "completed",
+            "result": serialization.loads(self.result) if self.result else None,
+            "metadata": serialization.loads(self.metadata) if self.metadata else {},
+            "error": None,
+            "orchestration_metadata": None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
@@ -91,18 +103,11 @@ class LeasedStep:
 
     def dependency_results(self) -> dict[str, dict[str, Any]]:
         """Return the results of all ancestors by step name, each in the envelope that handlers expect."""
-        return {
-            ancestor.name: {
-                "step_uuid": ancestor.step_uuid,
-                "success": True,
-                "status": "completed",
-                "result": serialization.loads(ancestor.result) if ancestor.result else None,
-                "metadata": serialization.loads(ancestor.metadata) if ancestor.metadata else {},
-                "error": None,
-                "orchestration_metadata": None,
-            }
-            for ancestor in self.ancestors
-        }
+        return {ancestor.name: ancestor.envelope() for ancestor in self.ancestors}
+
+    def dependency_result(self, name: str) -> dict[str, Any] | None:
+        """Return the result of one ancestor in its envelope; None if it left none."""
+        return next((ancestor.envelope() for ancestor in self.ancestors if ancestor.name == name), None)
 
     def step_inputs(self) -> dict[str, Any]:
         """Return what was given to this step alone; nothing for most."""

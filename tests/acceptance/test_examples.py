@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasker_core.template import inspect_file
+from tasker_core.template import inspect_file, mermaid
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(template.parent for template in (ROOT / "examples").glob("*/template.yaml"))
@@ -62,3 +62,9 @@ def test_an_example_has_what_its_reader_looks_for(example):
     assert template is not None
     assert {finding.severity for finding in report.findings} <= {"info"}
     assert isinstance(json.loads((example / "input.json").read_text(encoding="utf-8")), dict)
+
+
+def test_the_documentation_draws_the_approval_as_it_is():
+    template, _ = inspect_file(ROOT / "examples" / "approval" / "template.yaml")
+    assert template is not None
+    assert f"```mermaid\n{mermaid(template)}```" in (ROOT / "docs" / "dynamic-workflows.md").read_text(encoding="utf-8")

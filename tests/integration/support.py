@@ -152,6 +152,17 @@ async def check_invariants(url: str) -> None:
     assert not broken, json.dumps(broken, indent=2)
 
 
+#: The history of a step since it last started afresh. A removed step's history keeps its name, another one's has none.
+_SINCE_FRESH = """(
+    SELECT change.* FROM tasker.step_transitions AS change
+    WHERE change.task_uuid = step.task_uuid AND change.ordinal = step.ordinal AND change.name IS NULL
+      AND change.sequence > ALL (
+          SELECT fresh.sequence FROM tasker.step_transitions AS fresh
+          WHERE fresh.task_uuid = step.task_uuid AND fresh.ordinal = step.ordinal AND fresh.name IS NULL
+            AND fresh.to_state IN ('pending', 'enqueued')
+      )
+) AS change"""
+
 _VIOLATIONS = {
     "the counters of a task equal a recount of its steps": """
         SELECT task_uuid, task.state, total_steps, active_steps, retrying_steps, failed_steps, recount.*
@@ -163,19 +174,32 @@ _VIOLATIONS = {
         ) AS recount
         WHERE (total_steps, active_steps, retrying_steps, failed_steps)
            <> (recount.total, recount.active, recount.retrying, recount.failed)""",
+    # Which of the steps that do not exist still may is not in the database, so they are an uncertainty.
     "unmet_dependencies equals a recount of the parents": """
-        SELECT step.task_uuid, step.name, step.state, step.unmet_dependencies, recount.unmet
+        SELECT step.task_uuid, step.name, step.state, step.unmet_dependencies, recount.unmet, recount.absent
         FROM tasker.steps AS step
         JOIN tasker.tasks AS task USING (task_uuid)
         JOIN tasker.template_steps AS mould
           ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
         CROSS JOIN LATERAL (
-            SELECT count(*) AS unmet FROM tasker.steps AS parent
-            WHERE parent.task_uuid = step.task_uuid AND parent.ordinal = ANY (mould.dependencies)
-              AND parent.state NOT IN ('complete', 'resolved_manually')
+            SELECT count(*) FILTER (WHERE parent.state NOT IN ('complete', 'resolved_manually')
+                                       OR batch.open_workers > 0) AS unmet,
+                   count(*) FILTER (WHERE parent.ordinal IS NULL AND batch.mould IS NULL) AS absent
+            FROM unnest(mould.dependencies) AS dependency (ordinal)
+            LEFT JOIN tasker.steps AS parent
+              ON parent.task_uuid = step.task_uuid AND parent.ordinal = dependency.ordinal
+            LEFT JOIN tasker.batches AS batch
+              ON batch.task_uuid = step.task_uuid AND batch.mould = dependency.ordinal
         ) AS recount
-        WHERE step.unmet_dependencies <> recount.unmet OR (step.state = 'pending') <> (recount.unmet > 0)""",
-    "the queue holds exactly the steps that are ready, delayed or leased": """
+        WHERE CASE
+            WHEN step.ordinal <> step.template_ordinal THEN
+                step.state <> 'cancelled' AND step.unmet_dependencies <> (step.state = 'pending')::integer
+            WHEN step.state = 'pending' THEN
+                step.unmet_dependencies NOT BETWEEN greatest(1, recount.unmet) AND recount.unmet + recount.absent
+            WHEN step.state IN ('complete', 'resolved_manually', 'cancelled') THEN false
+            ELSE recount.unmet > 0 OR step.unmet_dependencies > 0
+        END""",
+    "the queue holds exactly the steps that are ready, delayed, held or leased": """
         SELECT coalesce(step.task_uuid, queue.task_uuid) AS task_uuid, step.name, step.state, step.attempts,
                queue.status, queue.attempt
         FROM (
@@ -183,33 +207,68 @@ _VIOLATIONS = {
         ) AS step
         FULL JOIN tasker.step_queue AS queue USING (task_uuid, ordinal)
         WHERE (step.state, step.attempts) IS DISTINCT FROM (
-            CASE queue.status WHEN 'ready' THEN 'enqueued' WHEN 'leased' THEN 'in_progress'
-                              WHEN 'delayed' THEN 'waiting_for_retry' END::tasker.step_state,
+            CASE WHEN queue.status = 'leased' THEN 'in_progress'
+                 -- Before the first attempt it is the start of the task that waits.
+                 WHEN queue.wake_at IS NOT NULL AND queue.attempt > 0 THEN 'waiting_for_retry'
+                 ELSE 'enqueued' END::tasker.step_state,
             queue.attempt
         )""",
+    "a task's steps are held if and only if it is paused": """
+        SELECT task_uuid, ordinal, status, paused_at FROM tasker.step_queue JOIN tasker.tasks USING (task_uuid)
+        WHERE status <> 'leased' AND (status = 'held') <> (paused_at IS NOT NULL)""",
     "a delayed step is due when it says it is": """
-        SELECT task_uuid, name, next_retry_at, wake_at FROM tasker.steps JOIN tasker.step_queue
-        USING (task_uuid, ordinal) WHERE status = 'delayed' AND wake_at <> next_retry_at""",
+        SELECT task_uuid, name, next_retry_at, wake_at
+        FROM tasker.steps AS step JOIN tasker.step_queue USING (task_uuid, ordinal)
+        WHERE state = 'waiting_for_retry' AND wake_at IS DISTINCT FROM next_retry_at""",
     "every lease has a holder": """
         SELECT task_uuid, ordinal, worker_id FROM tasker.step_queue LEFT JOIN tasker.workers AS worker USING (worker_id)
         WHERE status = 'leased' AND worker.worker_id IS NULL""",
-    "a complete step was completed once, any other never": """
+    "the counts of a batch equal a recount of its workers": """
+        SELECT batch.*, recount.*, config.parallelism
+        FROM tasker.batches AS batch
+        JOIN tasker.tasks AS task USING (task_uuid)
+        JOIN tasker.templates AS template USING (template_id)
+        CROSS JOIN LATERAL (
+            SELECT (template.definition #>> ARRAY['steps', batch.mould::text, 'batch_config', 'parallelism'])::integer
+                   AS parallelism
+        ) AS config
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS workers, count(*) FILTER (WHERE state = 'pending') AS waiting,
+                   count(*) FILTER (WHERE state IN ('enqueued', 'in_progress', 'waiting_for_retry')) AS released,
+                   count(*) FILTER (WHERE state NOT IN ('complete', 'resolved_manually')) AS open,
+                   min(ordinal) AS first, min(ordinal) FILTER (WHERE state = 'pending') AS first_waiting
+            FROM tasker.steps AS step
+            WHERE step.task_uuid = batch.task_uuid AND step.template_ordinal = batch.mould
+              AND step.ordinal BETWEEN batch.first_ordinal AND batch.first_ordinal + batch.worker_count - 1
+        ) AS recount
+        WHERE (worker_count, open_workers) <> (recount.workers, recount.open)
+           OR recount.released > config.parallelism
+           -- What cannot go on needs no slots.
+           OR (closed_as IS DISTINCT FROM 'cancelled' AND closed_as IS DISTINCT FROM 'resolved_manually'
+               AND (free_slots <> config.parallelism - recount.released
+                    OR (free_slots > 0 AND recount.waiting > 0) OR next_ordinal > recount.first_waiting))""",
+    "every batch worker belongs to a batch": """
+        SELECT step.task_uuid, step.name, step.ordinal FROM tasker.steps AS step
+        LEFT JOIN tasker.batches AS batch
+          ON batch.task_uuid = step.task_uuid AND batch.mould = step.template_ordinal
+         AND step.ordinal BETWEEN batch.first_ordinal AND batch.first_ordinal + batch.worker_count - 1
+        WHERE step.ordinal <> step.template_ordinal AND batch.mould IS NULL""",
+    "a step that is done was completed once since it last started afresh, any other never": f"""
         SELECT step.task_uuid, step.name, step.state, recount.completed
         FROM tasker.steps AS step CROSS JOIN LATERAL (
-            SELECT count(*) AS completed FROM tasker.step_transitions AS change
-            WHERE change.task_uuid = step.task_uuid AND change.ordinal = step.ordinal AND to_state = 'complete'
+            SELECT count(*) AS completed FROM {_SINCE_FRESH}
+            WHERE to_state IN ('complete', 'resolved_manually')
         ) AS recount
-        WHERE recount.completed <> (step.state = 'complete')::integer""",
-    "attempts are numbered without gaps from 1 to no more than allowed": """
+        WHERE recount.completed <> (step.state IN ('complete', 'resolved_manually'))::integer""",
+    "attempts are numbered without gaps from 1 to no more than allowed": f"""
         SELECT step.task_uuid, step.name, step.state, step.attempts, mould.max_attempts, ended.attempts AS ended
         FROM tasker.steps AS step
         JOIN tasker.tasks AS task USING (task_uuid)
         JOIN tasker.template_steps AS mould
           ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
         CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(attempt ORDER BY sequence), '{}') AS attempts
-            FROM tasker.step_transitions AS change
-            WHERE change.task_uuid = step.task_uuid AND change.ordinal = step.ordinal
+            SELECT coalesce(array_agg(attempt ORDER BY sequence), '{{}}') AS attempts FROM {_SINCE_FRESH}
+            WHERE from_state = 'in_progress'
         ) AS ended
         WHERE ended.attempts <> ARRAY(
                 SELECT generate_series(1, step.attempts - (step.state = 'in_progress')::integer))
@@ -220,12 +279,45 @@ _VIOLATIONS = {
             SELECT count(*) AS open FROM tasker.steps AS step
             WHERE step.task_uuid = task.task_uuid AND state NOT IN ('complete', 'resolved_manually')
         ) AS recount
-        WHERE (task.state = 'complete') <> (recount.open = 0)
-           OR (task.state = 'complete') <> (task.completed_at IS NOT NULL)""",
+        WHERE (closed_as IS NULL AND (task.state = 'complete') <> (recount.open = 0))
+           OR (task.state IN ('complete', 'error', 'cancelled', 'resolved_manually'))
+              <> (task.completed_at IS NOT NULL)""",
+    "nothing goes on in a task that was closed": """
+        SELECT task_uuid, closed_as, paused_at, step.name, step.state
+        FROM tasker.tasks AS task JOIN tasker.steps AS step USING (task_uuid)
+        WHERE closed_as IS NOT NULL
+          AND (step.state NOT IN ('complete', 'resolved_manually', 'error', 'cancelled') OR paused_at IS NOT NULL)""",
     "a result is there if and only if the step is complete, an error only if it is not": """
         SELECT task_uuid, name, state, result, error FROM tasker.steps
-        WHERE (state = 'complete') <> (result IS NOT NULL) OR (state = 'complete' AND error IS NOT NULL)
-           OR (state IN ('error', 'waiting_for_retry') AND error IS NULL)""",
+        WHERE (state = 'complete') <> (result IS NOT NULL)
+           OR (state IN ('complete', 'resolved_manually') AND error IS NOT NULL)
+           OR (state IN ('error', 'waiting_for_retry') AND error IS NULL)
+           OR (state = 'complete' AND checkpoint IS NOT NULL)""",
+    "what a blocked task needs of a person is noted": """
+        SELECT task_uuid, failed.*
+        FROM tasker.tasks AS task CROSS JOIN LATERAL (
+            SELECT DISTINCT CASE WHEN batch.mould IS NOT NULL THEN step.ordinal END AS ordinal
+            FROM tasker.steps AS step LEFT JOIN tasker.batches AS batch
+              ON batch.task_uuid = step.task_uuid AND batch.mould = step.template_ordinal
+             AND step.ordinal <> step.template_ordinal AND batch.failure_strategy = 'isolate'
+            WHERE step.task_uuid = task.task_uuid AND step.state = 'error'
+        ) AS failed
+        WHERE task.state = 'blocked_by_failures' AND NOT EXISTS (
+            SELECT 1 FROM tasker.dead_letters AS entry
+            WHERE entry.task_uuid = task.task_uuid AND entry.ordinal IS NOT DISTINCT FROM failed.ordinal
+              -- A person may have closed it and left the task as it is.
+              AND (entry.status = 'pending' OR entry.resolved_at >= ALL (
+                  SELECT occurred_at FROM tasker.task_transitions AS change WHERE change.task_uuid = task.task_uuid))
+        )""",
+    "failures that are noted are there": """
+        SELECT entry.task_uuid, task.state, entry.ordinal, step.state AS step
+        FROM tasker.dead_letters AS entry
+        JOIN tasker.tasks AS task USING (task_uuid)
+        LEFT JOIN tasker.steps AS step ON step.task_uuid = entry.task_uuid AND step.ordinal = entry.ordinal
+        WHERE entry.status = 'pending' AND entry.reason = 'max_retries_exceeded' AND (
+            task.closed_as IS NOT NULL
+            OR CASE WHEN entry.ordinal IS NULL THEN task.state <> 'blocked_by_failures'
+                    ELSE step.state IS DISTINCT FROM 'error' END)""",
     "a task's history is one unbroken line from pending to its state": """
         SELECT task_uuid, state, line FROM (
             SELECT task.task_uuid, task.state,
@@ -237,7 +329,7 @@ _VIOLATIONS = {
     "the times of an attempt are in order, and attempts do not overlap": """
         SELECT * FROM (
             SELECT task_uuid, ordinal, attempt, enqueued_at, leased_at, occurred_at,
-                   lag(occurred_at) OVER (PARTITION BY task_uuid, ordinal ORDER BY attempt) AS previous
+                   lag(occurred_at) OVER (PARTITION BY task_uuid, ordinal ORDER BY sequence) AS previous
             FROM tasker.step_transitions
         ) AS change
         WHERE NOT (enqueued_at <= leased_at AND leased_at <= occurred_at AND previous <= leased_at IS NOT FALSE)""",

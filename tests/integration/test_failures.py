@@ -13,7 +13,6 @@ from tasker_core import errors
 from tasker_core.orchestration import Engine, InvalidTaskError, TaskNotFoundError, TaskRequest
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
-from tasker_core.template import load_text
 from tasker_core.types import StepContext
 
 INPUT_SCHEMA = {
@@ -173,36 +172,6 @@ async def test_tasks_created_together_are_created_all_or_none(engine: Engine, da
 async def test_a_request_that_cannot_be_stored_is_refused_as_invalid(engine: Engine, request_: TaskRequest) -> None:
     with pytest.raises(InvalidTaskError):
         await engine.create_task(graph({"only": []}), request_)
-
-
-DECISION = """
-  - {name: first, handler: {callable: h}}
-  - {name: route, type: decision, handler: {callable: h}, dependencies: [first]}
-  - {name: left, handler: {callable: h}, dependencies: [route]}
-"""
-BATCH = """
-  - {name: split, type: batchable, handler: {callable: h}}
-  - name: part
-    type: batch_worker
-    handler: {callable: h}
-    dependencies: [split]
-    batch_config: {batch_size: 9}
-"""
-
-
-@pytest.mark.parametrize(
-    ("steps", "named"),
-    [(DECISION, "route (decision)"), (BATCH, "split (batchable), part (batch_worker)")],
-    ids=["decision", "batch"],
-)
-async def test_a_template_that_creates_steps_at_run_time_is_refused_by_the_names_of_those_steps(
-    engine: Engine, database_url: str, steps: str, named: str
-) -> None:
-    template = load_text(f"name: t\nnamespace_name: test\nversion: 1.0.0\nsteps:{steps}")
-    with pytest.raises(InvalidTaskError, match="cannot be run by this version of Tasker") as refused:
-        await engine.create_task(template, TaskRequest())
-    assert named in str(refused.value)
-    assert await fetch(database_url, "SELECT 1 FROM tasker.templates") == []
 
 
 async def test_an_unknown_task_is_said_to_be_unknown(engine: Engine) -> None:

@@ -38,7 +38,9 @@ async def main(url: str, log: Path, lease_seconds: float) -> None:
     registry.register("work", work)
     async with (
         Engine(url, lease_seconds=lease_seconds) as engine,
-        engine.worker_source(["work"], on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()) as source,
+        engine.worker_source(
+            ["work"], on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
+        ) as source,
     ):
         worker = Worker(source, registry)
         running = asyncio.create_task(worker.run())

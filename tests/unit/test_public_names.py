@@ -35,7 +35,8 @@ PUBLIC = {
         HandlerRegistry HandlerSpec StepHandler
     """,
     "tasker_core.orchestration": """
-        Engine InvalidTaskError LocalStepSource TaskNotFoundError TaskRequest
+        DeadLetterNotFoundError DuplicateTaskError Engine IllegalMoveError InvalidTaskError LocalStepSource
+        StepNotFoundError TaskNotFoundError TaskRequest
     """,
     "tasker_core.registry": """
         BaseResolver ClassLookupResolver ExplicitMappingResolver HandlerDefinition MethodDispatchWrapper
@@ -57,9 +58,9 @@ PUBLIC = {
         APIMixin ApiResponse DecisionMixin
     """,
     "tasker_core.store": """
-        AttemptEnd Database EmbeddedPostgres EmbeddedPostgresError ExpiredLease GrantedLease MigrationStatus
-        NewTask NewTemplate NewTemplateStep RecordAnswer Store StoreError StoreUnavailableError database_url
-        migrate migration_status
+        AttemptEnd Database DuplicateIdentityError EmbeddedPostgres EmbeddedPostgresError ExpiredLease
+        GrantedLease MigrationStatus NewTask NewTemplate NewTemplateStep RecordAnswer Store StoreError
+        StoreUnavailableError StructureChangedError database_url migrate migration_status
     """,
     "tasker_core.template": """
         ALL_STEPS Backoff BatchConfig DeliveryMode DiscoveredTemplate Discovery DomainEvent Environment

@@ -22,7 +22,9 @@ class _Elsewhere(NamedTuple):
 COMMANDS = {
     "run": _Elsewhere("tasker_core.cli.run", "Run a task to its end and print its results."),
     "template": _Elsewhere("tasker_core.cli.template", "Check, list and draw task templates."),
-    "task": _Elsewhere("tasker_core.cli.task", "Look at tasks, their steps and their history."),
+    "task": _Elsewhere("tasker_core.cli.task", "Look at tasks and act on them."),
+    "step": _Elsewhere("tasker_core.cli.step", "Put a single step right by hand."),
+    "dlq": _Elsewhere("tasker_core.cli.dlq", "Look at dead letters and resolve them."),
     "db": _Elsewhere("tasker_core.cli.db", "Look after the database schema."),
 }
 
@@ -56,7 +58,7 @@ app = typer.Typer(
         "tasker template validate order.yaml",
         "tasker run order.yaml --context '{\"order_id\": 7}'",
         "tasker task list --status error",
-        "tasker task steps TASK_UUID",
+        "tasker task why TASK_UUID",
     ),
 )
 

@@ -54,8 +54,13 @@ async def engine(
 
 
 def read_context(text: str) -> dict[str, Any]:
-    """Return the JSON object that ``--context`` gives directly, as ``@FILE``, or as ``-`` for standard input."""
-    where = "--context"
+    """Return the JSON object that ``--context`` gives; see `read_object`."""
+    return read_object(text, "--context")
+
+
+def read_object(text: str, option: str) -> dict[str, Any]:
+    """Return the JSON object that an option gives directly, as ``@FILE``, or as ``-`` for standard input."""
+    what, where = f"the {option.removeprefix('--')}", option
     try:
         if text == "-":
             where = "standard input"
@@ -64,20 +69,20 @@ def read_context(text: str) -> dict[str, Any]:
             where = text[1:]
             text = Path(where).read_text(encoding="utf-8")
     except OSError as error:
-        fail(f"cannot read the context from {where}: {error.strerror}", ExitCode.USAGE)
+        fail(f"cannot read {what} from {where}: {error.strerror}", ExitCode.USAGE)
     except UnicodeDecodeError:
-        fail(f"cannot read the context from {where}: it is not UTF-8 text", ExitCode.USAGE)
+        fail(f"cannot read {what} from {where}: it is not UTF-8 text", ExitCode.USAGE)
     if not text.strip():
-        fail(f"{where} is empty; the context must be a JSON object, such as {{}}", ExitCode.USAGE)
+        fail(f"{where} is empty; {what} must be a JSON object, such as {{}}", ExitCode.USAGE)
     try:
-        context = serialization.loads(text)
+        value = serialization.loads(text)
     except serialization.SerializationError as error:
         fail(f"{where} is {error}", ExitCode.USAGE)
     except RecursionError:
         fail(f"{where} is nested too deeply", ExitCode.USAGE)
-    if not isinstance(context, dict):
-        fail(f"{where} must be a JSON object, not {_JSON_NAMES.get(type(context), 'a number')}", ExitCode.USAGE)
-    return context
+    if not isinstance(value, dict):
+        fail(f"{where} must be a JSON object, not {_JSON_NAMES.get(type(value), 'a number')}", ExitCode.USAGE)
+    return value
 
 
 _JSON_NAMES: dict[type, str] = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -9,7 +9,14 @@ import typer
 from tasker_core.bootstrap import ConfigurationError
 from tasker_core.cli.output import ExitCode, Options, complain, fail
 from tasker_core.handler_loading import HandlerLoadError
-from tasker_core.orchestration import InvalidTaskError, TaskNotFoundError
+from tasker_core.orchestration import (
+    DeadLetterNotFoundError,
+    DuplicateTaskError,
+    IllegalMoveError,
+    InvalidTaskError,
+    StepNotFoundError,
+    TaskNotFoundError,
+)
 from tasker_core.serialization import SerializationError
 from tasker_core.store import EmbeddedPostgresError, StoreError, StoreUnavailableError
 from tasker_core.template import TemplateError
@@ -40,7 +47,7 @@ def _explain(error: Exception) -> NoReturn:
             for line in str(error).splitlines():
                 complain(line)
             raise typer.Exit(ExitCode.FAILED)
-        case TaskNotFoundError():
+        case TaskNotFoundError() | StepNotFoundError() | DeadLetterNotFoundError():
             fail(str(error), ExitCode.NOT_FOUND)
         case ConfigurationError():
             fail(str(error), ExitCode.USAGE)
@@ -50,7 +57,9 @@ def _explain(error: Exception) -> NoReturn:
             fail(str(error), ExitCode.UNREACHABLE)
         case StoreError():
             fail(str(error), _exit_code_of(error))
-        case HandlerLoadError() | InvalidTaskError() | SerializationError() | OSError():
+        case IllegalMoveError() | InvalidTaskError() | DuplicateTaskError():
+            fail(str(error))
+        case HandlerLoadError() | SerializationError() | OSError():
             fail(str(error))
         case _:
             fail(

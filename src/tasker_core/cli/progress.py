@@ -20,8 +20,11 @@ from tasker_core.orchestration import Engine
 from tasker_core.store import StoreError
 from tasker_core.template import Graph, TaskTemplate
 
-#: Tasks of more steps are shown in numbers, from the narrow query alone.
+#: Tasks of more steps are shown in numbers where there is no terminal.
 _LARGE_TASK = 200
+
+#: Seconds between two lines of numbers.
+_LINE_SECONDS = 1.0
 
 _INTERVAL_SECONDS = 0.1
 
@@ -36,6 +39,7 @@ _BAR_WIDTH = 20
 @dataclass(frozen=True, slots=True)
 class _Step:
     name: str
+    template_step: str
     state: str
     attempts: int
     error: str = ""
@@ -74,36 +78,58 @@ async def _look(view: _View) -> None:
 
 @contextlib.contextmanager
 def _view(engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> Iterator[_View]:
-    large = len(template.steps) > _LARGE_TASK
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, refresh_per_second=10) as live:
-            yield _Picture(engine, task_uuid, _Drawing(template, console), live, large=large)
-    elif large:
-        yield _Numbers(engine, task_uuid, console)
+            yield _Picture(engine, task_uuid, template, _Drawing(template, console), live)
     else:
-        yield _Changes(engine, task_uuid, console)
+        yield _Lines(engine, task_uuid, template, console)
 
 
-async def _states(engine: Engine, task_uuid: UUID) -> list[_Step]:
-    rows = await engine.store.step_states(task_uuid)
-    return [_Step(row["name"], row["state"], row["attempts"]) for row in rows]
+async def _states(engine: Engine, task_uuid: UUID, template: TaskTemplate) -> list[_Step]:
+    return [
+        _Step(
+            row["name"],
+            template.steps[row["template_ordinal"]].name,
+            row["state"],
+            row["attempts"],
+            row["error"] or "",
+        )
+        for row in await engine.store.step_states(task_uuid)
+    ]
 
 
-class _Changes:
-    """One line for each state change."""
+class _Lines:
+    """One line for each state change; of tasks with many steps, one whenever the numbers in each state have changed."""
 
-    def __init__(self, engine: Engine, task_uuid: UUID, console: Console) -> None:
+    def __init__(self, engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> None:
         self._engine = engine
         self._task_uuid = task_uuid
+        self._template = template
         self._console = console
         self._seen: set[tuple[object, ...]] = set()
+        self._shown = ""
+        self._due = 0.0
 
     async def look(self) -> None:
+        steps = await _states(self._engine, self._task_uuid, self._template)
+        if len(steps) <= _LARGE_TASK:
+            await self._show_changes()
+        else:
+            self._show_numbers(steps)
+
+    async def _show_changes(self) -> None:
         for change in await self._engine.history(self._task_uuid):
             key = (change["step"], change["attempt"], change["to_state"], change["occurred_at"])
             if key not in self._seen:
                 self._seen.add(key)
                 self._console.print(_change_line(change), soft_wrap=True)
+
+    def _show_numbers(self, steps: Sequence[_Step]) -> None:
+        numbers = _numbers(steps)
+        over = all(step.state in _AT_REST for step in steps)
+        if numbers != self._shown and (over or time.monotonic() >= self._due):
+            self._shown, self._due = numbers, time.monotonic() + _LINE_SECONDS
+            self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {numbers}", soft_wrap=True)
 
 
 def _change_line(change: dict[str, Any]) -> str:
@@ -115,43 +141,20 @@ def _change_line(change: dict[str, Any]) -> str:
     return f"[dim]{at}[/] {name}{attempt} [{STATE_STYLES.get(state, 'default')}]{state}[/]{error}"
 
 
-class _Numbers:
-    """One line whenever the numbers of steps in each state have changed, at most once a second."""
-
-    def __init__(self, engine: Engine, task_uuid: UUID, console: Console) -> None:
-        self._engine = engine
-        self._task_uuid = task_uuid
-        self._console = console
-        self._shown = ""
-        self._due = 0.0
-
-    async def look(self) -> None:
-        steps = await _states(self._engine, self._task_uuid)
-        numbers = _numbers(steps)
-        over = all(step.state in _AT_REST for step in steps)
-        if numbers != self._shown and (over or time.monotonic() >= self._due):
-            self._shown, self._due = numbers, time.monotonic() + 1.0
-            self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {numbers}", soft_wrap=True)
-
-
 class _Picture:
     """The graph, redrawn in place."""
 
-    def __init__(self, engine: Engine, task_uuid: UUID, drawing: "_Drawing", live: Live, *, large: bool) -> None:
+    def __init__(
+        self, engine: Engine, task_uuid: UUID, template: TaskTemplate, drawing: "_Drawing", live: Live
+    ) -> None:
         self._engine = engine
         self._task_uuid = task_uuid
+        self._template = template
         self._drawing = drawing
         self._live = live
-        self._large = large
 
     async def look(self) -> None:
-        if self._large:
-            steps = await _states(self._engine, self._task_uuid)
-        else:
-            steps = [
-                _Step(step["name"], step["state"], step["attempts"], (step["error"] or {}).get("message", ""))
-                for step in await self._engine.steps(self._task_uuid)
-            ]
+        steps = await _states(self._engine, self._task_uuid, self._template)
         self._live.update(self._drawing.draw(steps, time.monotonic()))
 
 
@@ -175,7 +178,7 @@ class _Drawing:
         for step in steps:
             self._time(step, now)
         room = max(3, self._console.height - 2)
-        ordered = sorted(steps, key=lambda step: self._level.get(step.name, 0))
+        ordered = sorted(steps, key=lambda step: self._level.get(step.template_step, 0))
         rows = list(self._steps(ordered)) if len(steps) <= room else list(self._overview(ordered, room))
         return Group(*rows, Text(f"{_numbers(steps)}, {now - self._started:.1f} s", style="dim", no_wrap=True))
 
@@ -190,8 +193,8 @@ class _Drawing:
         width = max((len(step.name) for step in steps), default=0)
         level = 0
         for step in steps:
-            new = self._level.get(step.name, 0) != level
-            level = self._level.get(step.name, 0)
+            new = self._level.get(step.template_step, 0) != level
+            level = self._level.get(step.template_step, 0)
             yield self._row(step, f"{level:>3} " if new else "    ", min(width, self._console.width // 3))
 
     def _row(self, step: _Step, margin: str, width: int) -> Text:
@@ -202,10 +205,10 @@ class _Drawing:
         row.append(f"{step.name:<{width}}  ")
         row.append(step.state, style=style)
         if step.attempts > 1:
-            row.append(f" {step.attempts}/{self._most_attempts.get(step.name, '?')}", style="yellow")
+            row.append(f" {step.attempts}/{self._most_attempts.get(step.template_step, '?')}", style="yellow")
         if (took := self._took.get((step.name, step.attempts))) is not None:
             row.append(f" {took:.1f} s", style="dim")
-        after = self._after.get(step.name, ())
+        after = self._after.get(step.template_step, ())
         if after:
             more = f" and {len(after) - 3} more" if len(after) > 3 else ""
             row.append(f" ← {', '.join(after[:3])}{more}", style="dim")
@@ -216,7 +219,7 @@ class _Drawing:
     def _overview(self, steps: Sequence[_Step], room: int) -> Iterator[Text]:
         levels: dict[int, list[_Step]] = {}
         for step in steps:
-            levels.setdefault(self._level.get(step.name, 0), []).append(step)
+            levels.setdefault(self._level.get(step.template_step, 0), []).append(step)
         # Of many levels, those that are under way.
         lines = list(levels.items())
         if len(lines) > room // 2:

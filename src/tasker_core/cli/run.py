@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import typer
 from rich.markup import escape
@@ -74,6 +74,14 @@ def run(
         UUID | None,
         typer.Option("--resume", metavar="TASK_UUID", help="Go on with this task instead of creating a new one."),
     ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Names the task: the same key again goes on with the same task.  Default: each run is a new task.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.0, metavar="SECONDS", help="Stop waiting after this long.")
     ] = None,
@@ -101,6 +109,7 @@ def run(
             initiator="tasker run",
             source_system="cli",
             reason="tasker run",
+            idempotency_key=str(uuid4()) if idempotency_key is None else idempotency_key,
         )
         chosen, file = _choose(template, task)
         registry = _registry_for(chosen, file, handlers or [])
@@ -138,7 +147,7 @@ def _print(outcome: dict[str, Any], template: TaskTemplate, as_json: bool) -> No
     if len(steps) > _MOST_RESULTS:
         # What nothing else builds upon is what the task was run for.
         used = {name for step in template.steps for name in step.dependencies}
-        steps = [step for step in steps if step["name"] not in used]
+        steps = [step for step in steps if step["template_step"] not in used]
     for step in steps[:_MOST_RESULTS]:
         text = serialization.dumps(step["result"])
         short = text if len(text) <= _RESULT_WIDTH else f"{text[:_RESULT_WIDTH]}…"

@@ -55,7 +55,7 @@ async def run(job: Job) -> dict[str, Any]:
     async with engine(job.database_url, may_migrate=True, announce=not job.quiet) as opened:
         started = time.monotonic()
         if job.resumed is None:
-            task_uuid = await opened.create_task(job.template, job.request)
+            task_uuid = await opened.create_task(job.template, job.request, return_existing=True)
         else:
             task_uuid = await _require_same_template(opened, job.resumed, job.template)
         if not job.quiet:
@@ -86,7 +86,10 @@ async def _require_same_template(opened: Engine, task_uuid: UUID, template: Task
 @contextlib.asynccontextmanager
 async def _working(opened: Engine, job: Job) -> AsyncIterator[tuple[Worker, "asyncio.Task[None]"]]:
     callables = sorted({step.handler.callable for step in job.template.steps})
-    async with opened.worker_source(callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()) as source:
+    source_of = opened.worker_source(
+        callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
+    )
+    async with source_of as source:
         worker = Worker(source, job.registry, concurrency=job.concurrency, shutdown_timeout=_SHUTDOWN_SECONDS)
         working = asyncio.create_task(worker.run())
         try:
@@ -155,6 +158,7 @@ async def _outcome(opened: Engine, task_uuid: UUID, seconds: float) -> dict[str,
         "steps": [
             {
                 "name": step["name"],
+                "template_step": step["template_step"],
                 "current_state": step["state"],
                 "attempts": step["attempts"],
                 "result": step["result"],

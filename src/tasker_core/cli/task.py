@@ -1,4 +1,4 @@
-"""``tasker task``: look at tasks."""
+"""``tasker task``: look at tasks and act on them."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,19 +9,30 @@ from rich.table import Table
 
 from tasker_core.cli.common import DatabaseOption, engine, run_async
 from tasker_core.cli.errors import errors_explained
+from tasker_core.cli.operations import (
+    ActorOption,
+    DryRunOption,
+    OptionalReasonOption,
+    ReasonOption,
+    TaskArgument,
+    perform,
+    step_name,
+)
 from tasker_core.cli.output import JsonOption, err, examples, first_line, out, print_json, styled_state
+from tasker_core.orchestration import Engine
 from tasker_core.states import TaskState
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at tasks, their steps and their history.",
+    help="Look at tasks and act on them.",
     epilog=examples(
-        "tasker task list --status error", "tasker task steps TASK_UUID", "tasker task get TASK_UUID --json"
+        "tasker task list --status blocked_by_failures",
+        "tasker task why TASK_UUID",
+        "tasker task retry TASK_UUID",
+        "tasker task get TASK_UUID --json",
     ),
 )
-
-TaskArgument = Annotated[UUID, typer.Argument(metavar="TASK", help="UUID of the task.")]
 
 
 @app.command("list", epilog=examples("tasker task list --namespace shop --name order --limit 5"))
@@ -92,6 +103,8 @@ def get(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOp
             "Correlation ID": found["correlation_id"],
         }
         out.print(f"  [bold]State:[/] {styled_state(found['state'])}")
+        if found["paused_at"] is not None:
+            out.print(f"  [bold]Paused:[/] {escape(_pause(found))}", soft_wrap=True)
         for label, value in rows.items():
             out.print(f"  [bold]{label}:[/] {escape(str(value))}")
         for label in ("initiator", "source_system", "reason", "tags"):
@@ -142,7 +155,6 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
             return
         table = Table("Time", "Step", "Attempt", "From", "To", "Worker", "Detail", box=None, header_style="bold")
         for change in changes:
-            detail = change["reason"] or (change["error"] or {}).get("message") or ""
             table.add_row(
                 change["occurred_at"][:23].replace("T", " "),
                 escape(change["step"] or "(task)"),
@@ -150,9 +162,147 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
                 change["from_state"],
                 styled_state(change["to_state"]),
                 escape(change["worker"] or change["actor"] or ""),
-                escape(first_line(detail)),
+                escape(first_line(_detail(change))),
             )
         out.print(table)
+
+
+@app.command(epilog=examples("tasker task why TASK_UUID", "tasker task why TASK_UUID charge_card --json"))
+def why(
+    task: TaskArgument,
+    step: Annotated[
+        str | None, typer.Argument(metavar="[STEP]", help="Name or UUID of a step.  Default: all steps")
+    ] = None,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each step why it does not run: what it really waits for."""
+
+    async def work() -> list[dict[str, Any]]:
+        async with engine(database_url) as opened:
+            return await opened.why(task, None if step is None else await step_name(opened, task, step))
+
+    with errors_explained():
+        answers = run_async(work)
+        if as_json:
+            print_json({"task_uuid": str(task), "steps": answers})
+            return
+        table = Table("Step", "State", "Why", box=None, header_style="bold")
+        for answer in answers:
+            table.add_row(
+                escape(answer["step"]),
+                styled_state(answer["state"]),
+                escape(" ".join(answer["explanation"].split())),  # an error in it may have several lines
+                style="dim" if answer["blocker"] == "done" else None,
+            )
+        out.print(table)
+
+
+@app.command(
+    epilog=examples(
+        "tasker task cancel TASK_UUID --reason 'the order was withdrawn'",
+        "tasker task cancel TASK_UUID --reason 'the order was withdrawn' --dry-run",
+    )
+)
+def cancel(
+    task: TaskArgument,
+    reason: ReasonOption,
+    actor: ActorOption = "",
+    dry_run: DryRunOption = False,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a task for good: no step of it runs any more.
+
+    Handlers that run are told; what they still report is refused. Steps that are done stay done.
+    """
+    perform(lambda opened: opened.cancel_task(task, actor=actor, reason=reason, dry_run=dry_run), database_url, as_json)
+
+
+@app.command(epilog=examples("tasker task pause TASK_UUID --reason 'the bank is down'"))
+def pause(
+    task: TaskArgument,
+    reason: ReasonOption,
+    actor: ActorOption = "",
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let no further step of a task start until it is resumed.
+
+    Handlers that run may finish, and their results count.
+    """
+    perform(lambda opened: opened.pause_task(task, actor=actor, reason=reason), database_url, as_json)
+
+
+@app.command(
+    epilog=examples("tasker task resume TASK_UUID", "tasker task resume TASK_UUID --reason 'the bank is back'")
+)
+def resume(
+    task: TaskArgument,
+    reason: OptionalReasonOption = None,
+    actor: ActorOption = "",
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused task go on.
+
+    Only the pause ends; workers run the steps. To run a task in this process: tasker run --resume.
+    """
+    perform(lambda opened: opened.resume_task(task, actor=actor, reason=reason), database_url, as_json)
+
+
+@app.command(epilog=examples("tasker task retry TASK_UUID --dry-run", "tasker task retry TASK_UUID"))
+def retry(
+    task: TaskArgument,
+    reason: OptionalReasonOption = None,
+    actor: ActorOption = "",
+    dry_run: DryRunOption = False,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let all failed steps of a task run again, with all their attempts.
+
+    Steps that are done stay done, with their results.
+    """
+    perform(lambda opened: opened.retry_task(task, actor=actor, reason=reason, dry_run=dry_run), database_url, as_json)
+
+
+@app.command(
+    epilog=examples(
+        "tasker task rerun TASK_UUID --from charge_card --reason 'charged in the wrong currency' --dry-run",
+        "tasker task rerun TASK_UUID --from charge_card --reason 'charged in the wrong currency'",
+    )
+)
+def rerun(
+    task: TaskArgument,
+    step: Annotated[str, typer.Option("--from", metavar="STEP", help="Name or UUID of the step to begin with.")],
+    reason: ReasonOption,
+    actor: ActorOption = "",
+    dry_run: DryRunOption = False,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a step and everything behind it again, even if they are done.
+
+    Their results are forgotten; their history stays. Steps that were created while the task ran cease to exist.
+    """
+
+    async def work(opened: Engine) -> dict[str, Any]:
+        name = await step_name(opened, task, step)
+        return await opened.rerun_task(task, name, actor=actor, reason=reason, dry_run=dry_run)
+
+    perform(work, database_url, as_json)
+
+
+def _pause(task: dict[str, Any]) -> str:
+    reason = f": {task['pause_reason']}" if task["pause_reason"] else ""
+    return f"since {task['paused_at']} by {task['paused_by']}{reason}"
+
+
+def _detail(change: dict[str, Any]) -> str:
+    """Return what somebody did and why, or else the error that the change was made for."""
+    told = change["reason"] or (change["error"] or {}).get("message") or ""
+    return ": ".join(filter(None, (change["verb"], told)))
 
 
 def _waits_for(step: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ task, unmet dependencies before a pause, a pause before a time that has not come
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -182,18 +182,26 @@ class _Explainer:
         self._task = task
         self._steps = {step.ordinal: step for step in steps}
         self._batches: defaultdict[int, list[StepFacts]] = defaultdict(list)
+        self._released: defaultdict[int, list[StepFacts]] = defaultdict(list)
+        self._failed_workers: defaultdict[int, list[StepFacts]] = defaultdict(list)
         for step in steps:
             if step.ordinal != step.template_ordinal:
                 self._batches[step.template_ordinal].append(step)
+                if step.state in _RELEASED:
+                    self._released[step.template_ordinal].append(step)
+                elif step.state is StepState.ERROR:
+                    self._failed_workers[step.template_ordinal].append(step)
         self._verdicts = verdicts(plan, structure)
         self._deciders = self._find_deciders()
         self._unchosen = self._find_unchosen()
 
     def explain(self) -> list[Explanation]:
         found = [(step.template_ordinal, step.ordinal, self._existing(step)) for step in self._steps.values()]
-        for ordinal in self._plan.order:
-            if ordinal not in self._steps and ordinal not in self._batches:
-                found.append((ordinal, ordinal, self._absent(ordinal)))
+        found += [
+            (ordinal, ordinal, self._absent(ordinal))
+            for ordinal in self._plan.order
+            if ordinal not in self._steps and ordinal not in self._batches
+        ]
         return [explanation for *_, explanation in sorted(found, key=lambda entry: entry[:2])]
 
     # -- steps that exist
@@ -227,13 +235,11 @@ class _Explainer:
     def _cancelled(self, step: StepFacts) -> Explanation:
         if self._task.state.is_terminal:
             return self._answer(step, Blocker.TASK_OVER, self._end_of_task(), since=self._task.completed_at)
-        failed = [mate for mate in self._mates(step) if mate.state is StepState.ERROR]
+        failed = self._failed_workers[step.template_ordinal]
         config = self._plan.steps[step.template_ordinal].step.batch_config
         if failed and config is not None and config.failure_strategy is FailureStrategy.FAIL_FAST:
             sentence = f"it was cancelled when {failed[0].name} of its batch failed (fail_fast): {failed[0].error}"
-            return self._answer(
-                step, Blocker.FAILED, sentence, waits_for=_first_names(failed), since=step.finished_at
-            )
+            return self._answer(step, Blocker.FAILED, sentence, waits_for=_first_names(failed), since=step.finished_at)
         return self._answer(step, Blocker.TASK_OVER, "it was cancelled", since=step.finished_at)
 
     def _leased(self, step: StepFacts) -> Explanation:
@@ -257,7 +263,7 @@ class _Explainer:
         sentence = f"waits for {_listed(phrases)}" if phrases else "nothing: the last of its dependencies just ended"
         return self._answer(step, Blocker.UNMET_DEPENDENCIES, sentence, waits_for=names)
 
-    def _open(self, before: int) -> Iterable[tuple[str, Sequence[str]]]:
+    def _open(self, before: int) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield a dependency as a phrase and as names, if a step must wait for it."""
         step = self._steps.get(before)
         workers = self._batches.get(before, [])
@@ -276,7 +282,7 @@ class _Explainer:
     def _unreleased(self, step: StepFacts) -> Explanation:
         config = self._plan.steps[step.template_ordinal].step.batch_config
         assert config is not None
-        released = [mate for mate in self._mates(step) if mate.state in _RELEASED]
+        released = self._released[step.template_ordinal]
         sentence = (
             f"{len(released)} of at most {config.parallelism} workers of batch {self._name(step.template_ordinal)} "
             f"are under way; it follows when one of them ends"
@@ -304,22 +310,18 @@ class _Explainer:
         sentence = f"no live worker has a handler for {callable_}; {seen}"
         return self._answer(step, Blocker.NO_WORKER, sentence, since=due_at)
 
-    def _mates(self, step: StepFacts) -> list[StepFacts]:
-        """Return the batch workers of a batch worker's batch."""
-        return self._batches.get(step.template_ordinal, [])
-
     # -- steps that do not
 
     def _absent(self, ordinal: int) -> Explanation:
         name = self._name(ordinal)
-        blocker, sentence, waits_for, since = Blocker.SKIPPED, self._skipped(ordinal), (), None
-        if ordinal not in self._structure.moulds and self._verdicts[ordinal] is not Verdict.DEAD:
-            if self._task.state.is_terminal:
-                blocker, sentence, since = Blocker.TASK_OVER, self._end_of_task(), self._task.completed_at
-            else:
-                blocker, sentence = Blocker.UNDECIDED, self._undecided(ordinal)
-                waits_for = tuple(self._name(decider) for decider in self._deciders[ordinal])
-        return Explanation(name, name, ABSENT, blocker, sentence, waits_for, since)
+        if ordinal in self._structure.moulds or self._verdicts[ordinal] is Verdict.DEAD:
+            return Explanation(name, name, ABSENT, Blocker.SKIPPED, self._skipped(ordinal))
+        if self._task.state.is_terminal:
+            return Explanation(
+                name, name, ABSENT, Blocker.TASK_OVER, self._end_of_task(), since=self._task.completed_at
+            )
+        deciders = tuple(self._name(decider) for decider in self._deciders[ordinal])
+        return Explanation(name, name, ABSENT, Blocker.UNDECIDED, self._undecided(ordinal), deciders)
 
     def _skipped(self, ordinal: int) -> str:
         if ordinal in self._structure.moulds:
@@ -360,7 +362,7 @@ class _Explainer:
         return found
 
     def _find_unchosen(self) -> Mapping[int, tuple[int, int]]:
-        """Return for each step that can never exist the decision that did not choose it, or one before it, and which."""
+        """Return for each step that can never exist a decision and what it did not choose: that step or one before."""
         found: dict[int, tuple[int, int]] = {}
         for ordinal in self._plan.order:
             if self._verdicts[ordinal] is Verdict.DEAD:
@@ -388,7 +390,7 @@ class _Explainer:
     ) -> Explanation:
         template_step = self._name(step.template_ordinal)
         return Explanation(
-            step.name, template_step, step.state, blocker, sentence, tuple(waits_for), since, until, worker
+            step.name, template_step, step.state.value, blocker, sentence, tuple(waits_for), since, until, worker
         )
 
     def _name(self, ordinal: int) -> str:

@@ -3,9 +3,8 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from tasker_core import serialization
@@ -20,8 +19,7 @@ from tasker_core.store import AttemptEnd, GrantedLease, Store
 from tasker_core.template import FailureStrategy, StepType
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """A report with what the engine knows of its step.
 
     Attributes:
@@ -60,7 +58,7 @@ class Judge:
             report, end = _decide(ending, plan, step, now)
             ends.append(end)
             if step.decides and end.state is StepState.COMPLETE:
-                expanding.append((position, replace(ending, report=report), plan))
+                expanding.append((position, ending._replace(report=report), plan))
         if expanding:
             structures = await self._structures(expanding)
             for position, ending, plan in expanding:
@@ -106,8 +104,8 @@ def _expanded(end: AttemptEnd, ending: Ending, plan: Plan, structure: Structure)
         expanded = expansion.expand(plan, structure, ending.template_ordinal, result)
     except InvalidOutcomeError as error:
         failure = {"error_type": error.error_type, "message": str(error), "retryable": False}
-        return replace(end, state=StepState.ERROR, result=None, error=serialization.dumps(failure))
-    return replace(end, expansion=expansion.as_json(report.lease, expanded))
+        return end._replace(state=StepState.ERROR, result=None, error=serialization.dumps(failure))
+    return end._replace(expansion=expansion.as_json(report.lease, expanded))
 
 
 def _end_of(report: StepReport, decided: outcome.Outcome) -> AttemptEnd:

@@ -97,10 +97,6 @@ class _Leased(NamedTuple):
     plan: StepPlan
     details: asyncpg.Record | None
 
-    @property
-    def task_uuid(self) -> UUID:
-        return self.grant.key.task_uuid
-
 
 class LeaseAssembly:
     """Turns granted leases into steps that can be run."""
@@ -115,10 +111,11 @@ class LeaseAssembly:
         plans = {grant.template_id: await self._plans.get(grant.template_id) for grant in grants}
         details = await self._details_of(grants)
         tasks = await self._tasks_of(grants)
-        leased = [
-            _Leased(grant, step_plan(plans[grant.template_id], grant, details.get(grant.key)), details.get(grant.key))
-            for grant in grants
-        ]
+        leased = []
+        for grant in grants:
+            row = details.get(grant.key) if grant.detailed else None
+            ordinal = grant.key.ordinal if row is None else row["template_ordinal"]
+            leased.append(_Leased(grant, plans[grant.template_id].steps[ordinal], row))
         results = await self._results_of(leased, tasks)
         batches = await self._batch_results_of(leased)
         return [self._step(step, tasks, results, batches) for step in leased]
@@ -174,10 +171,10 @@ class LeaseAssembly:
     ) -> dict[tuple[UUID, int], AncestorResult]:
         """Return the results that no task at hand has."""
         missing = {
-            (step.task_uuid, ancestor)
-            for step in leased
-            for ancestor in step.plan.ancestors
-            if ancestor not in tasks[step.task_uuid].results
+            (grant.key.task_uuid, ancestor)
+            for grant, plan, _ in leased
+            for ancestor in plan.ancestors
+            if ancestor not in tasks[grant.key.task_uuid].results
         }
         if not missing:
             return {}
@@ -190,7 +187,7 @@ class LeaseAssembly:
 
     async def _batch_results_of(self, leased: Sequence[_Leased]) -> dict[tuple[UUID, int], list[AncestorResult]]:
         """Return the results of all batch workers of the moulds among the ancestors."""
-        wanted = {(step.task_uuid, mould) for step in leased for mould in step.plan.mould_ancestors}
+        wanted = {(grant.key.task_uuid, mould) for grant, plan, _ in leased for mould in plan.mould_ancestors}
         found: dict[tuple[UUID, int], list[AncestorResult]] = {batch: [] for batch in wanted}
         if wanted:
             for task_uuid, mould, ordinal, name, result, metadata in await self._store.batch_results(list(wanted)):
@@ -205,7 +202,8 @@ class LeaseAssembly:
         loaded: dict[tuple[UUID, int], AncestorResult],
         batches: dict[tuple[UUID, int], list[AncestorResult]],
     ) -> AssembledStep:
-        task_uuid, plan, details = step.task_uuid, step.plan, step.details
+        grant, plan, details = step
+        task_uuid = grant.key.task_uuid
         known = tasks[task_uuid]
         results = known.results
         found = [results.get(ancestor) or loaded.get((task_uuid, ancestor)) for ancestor in plan.ancestors]
@@ -213,8 +211,8 @@ class LeaseAssembly:
             found += batches[task_uuid, mould]
         leased = LeasedStep(
             task=known.facts,
-            key=step.grant.key,
-            attempt=step.grant.attempt,
+            key=grant.key,
+            attempt=grant.attempt,
             name=plan.step.name if details is None else details["name"],
             definition=plan.definition,
             # A step that was resolved by hand satisfies its dependents but has no result to hand on.
@@ -222,12 +220,7 @@ class LeaseAssembly:
             inputs=None if details is None else details["inputs"],
             checkpoint=None if details is None else details["checkpoint"],
         )
-        return AssembledStep(leased, step.grant, plan.ordinal)
-
-
-def step_plan(plan: Plan, grant: GrantedLease, details: asyncpg.Record | None) -> StepPlan:
-    """Return the plan of a leased step; for a batch worker that of its mould."""
-    return plan.steps[grant.key.ordinal if details is None else details["template_ordinal"]]
+        return AssembledStep(leased, grant, plan.ordinal)
 
 
 def facts_of_new(task: NewTask, plan: Plan) -> TaskFacts:

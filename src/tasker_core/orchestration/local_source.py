@@ -70,10 +70,11 @@ class LocalStepSource:
 
     async def report(self, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
-        held, yields = [], {}
+        held, yields, strangers = [], {}, set()
         for report in reports:
             assembled = self._held.get(report.lease)
             if assembled is None:
+                strangers.add(report.lease)
                 continue
             if checkpoint.is_yield(report.success, report.metadata):
                 try:
@@ -89,7 +90,7 @@ class LocalStepSource:
         for batch in _one_expansion_a_task(held, self._plans):
             answers.append(await self._record(batch, want))
             want -= len(answers[-1].leased)
-        return _merged(answers, {report.lease for report in reports} - {e.report.lease for e in held} - yields.keys())
+        return _merged(answers, strangers)
 
     async def _go_on(self, checkpoints: dict[LeaseKey, str], want: int) -> ReportAnswer:
         """Keep checkpoints and go on with the steps that yielded them."""
@@ -191,7 +192,7 @@ def _invalid_checkpoint(report: StepReport, error: InvalidCheckpointError) -> St
 
 def _one_expansion_a_task(endings: Sequence[Ending], plans: Plans) -> list[list[Ending]]:
     """Divide reports so that no two of a batch change the structure of the same task."""
-    batches: list[list[Ending]] = []
+    batches: list[list[Ending]] = [[]]
     expanding = Counter[UUID]()
     for ending in endings:
         plan = plans.cached(ending.grant.template_id)
@@ -200,10 +201,10 @@ def _one_expansion_a_task(endings: Sequence[Ending], plans: Plans) -> list[list[
         if plan.steps[ending.template_ordinal].decides:
             number = expanding[ending.grant.key.task_uuid]
             expanding[ending.grant.key.task_uuid] += 1
-        while len(batches) <= number:
-            batches.append([])
+            if len(batches) <= number:
+                batches.append([])
         batches[number].append(ending)
-    return batches
+    return batches if endings else []
 
 
 def _merged(answers: Sequence[ReportAnswer], refused: AbstractSet[LeaseKey]) -> ReportAnswer:

@@ -15,7 +15,7 @@ import structlog
 
 from tasker_core.engine import planner
 from tasker_core.engine.planner import Plan
-from tasker_core.orchestration import create_tasks, views
+from tasker_core.orchestration import create_tasks, explain, views
 from tasker_core.orchestration.create_tasks import DuplicateTaskError, TaskRequest
 from tasker_core.orchestration.dead_letters import DeadLetters
 from tasker_core.orchestration.lease_assembly import KnownTasks, facts_of_new
@@ -23,6 +23,7 @@ from tasker_core.orchestration.local_source import LocalStepSource
 from tasker_core.orchestration.operations import Operations, TaskNotFoundError
 from tasker_core.orchestration.plans import Plans
 from tasker_core.orchestration.rescuer import Rescuer
+from tasker_core.orchestration.sweeper import Sweeper
 from tasker_core.states import TaskState
 from tasker_core.store import (
     Database,
@@ -85,6 +86,7 @@ class Engine:
         self._resolved: dict[str, Plan] = {}
         self._operations = Operations(self.store, self._plans)
         self._dead_letters = DeadLetters(self.store, self._operations)
+        self._sweeper = Sweeper(self.store, self._plans, lease_seconds=lease_seconds, fail_task=self._fail_task)
         self._ready_listeners: list[Callable[[], None]] = []
         self._cancel_listeners: list[Callable[[], None]] = []
         self._waiting: defaultdict[UUID, set[_Waiter]] = defaultdict(set)
@@ -155,7 +157,7 @@ class Engine:
         on_cancelled: Callable[[], None] = lambda: None,
         name: str | None = None,
     ) -> AsyncIterator[LocalStepSource]:
-        """Register a worker of this process and return its step source; also rescues expired leases meanwhile.
+        """Register a worker of this process and return its step source; meanwhile looks after tasks in general, too.
 
         Args:
             callables: what the worker has handlers for.
@@ -174,7 +176,7 @@ class Engine:
             interval=self._lease_seconds / 6,
             recorded=self._recorded,
         )
-        rescue = asyncio.create_task(rescuer.run())
+        duties = [asyncio.create_task(rescuer.run()), asyncio.create_task(self._sweeper.run())]
         self._ready_listeners.append(on_ready)
         self._cancel_listeners.append(on_cancelled)
         try:
@@ -190,8 +192,9 @@ class Engine:
         finally:
             self._ready_listeners.remove(on_ready)
             self._cancel_listeners.remove(on_cancelled)
-            rescue.cancel()
-            await asyncio.gather(rescue, return_exceptions=True)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
             with contextlib.suppress(StoreError):
                 await self.store.worker_stopped(worker_id)
                 await self.store.worker_stopped(rescuer_id)
@@ -307,6 +310,23 @@ class Engine:
         return await self._operated(
             self._operations.complete_step(task_uuid, step, result, Audit("complete", actor, reason), metadata=metadata)
         )
+
+    async def why(self, task_uuid: UUID, step: str | None = None) -> list[dict[str, Any]]:
+        """Return what each step of a task waits for; see :func:`tasker_core.orchestration.explain.why`.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            StepNotFoundError: the task has no such step.
+        """
+        return await explain.why(self.store, self._plans, task_uuid, step, lease_seconds=self._lease_seconds)
+
+    async def sweep(self, *, dry_run: bool = False) -> list[dict[str, Any]]:
+        """Look once for tasks that make no progress, and do what their templates say.
+
+        A process with a worker does so about every minute. Returns what was found and done, a task each; with
+        ``dry_run`` what would be done.
+        """
+        return await self._sweeper.sweep(dry_run=dry_run)
 
     async def dlq_entries(
         self, *, status: str | None = None, reason: str | None = None, before: UUID | None = None, limit: int = 50
@@ -440,6 +460,10 @@ class Engine:
             self._check_leases()
         else:
             self._wake_waiters()
+
+    async def _fail_task(self, task_uuid: UUID, reason: str) -> object:
+        audit = Audit("staleness", "tasker", reason)
+        return await self._operated(self._operations.close_task(task_uuid, audit, state=TaskState.ERROR))
 
     async def _operated(self, operation: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         """Run a verb, and let everybody look who may be concerned."""

@@ -164,8 +164,8 @@ class FrozenTask:
         lease_id = await self._connection.fetchval(_OPERATIONS["take_step"], self.task_uuid, step.ordinal, operator)
         await self._connection.execute(_OPERATIONS["recount_steps"], self.task_uuid)
         is_batch_worker = step.ordinal != step.template_ordinal
-        if is_batch_worker and step.state == "pending":
-            # Its end will free a slot that it never took.
+        if is_batch_worker and step.state in ("pending", "error"):
+            # Its end will free a slot that it does not hold.
             await self.reopen_batch(ReopenedBatch(step.template_ordinal, done=0, released=1, next_ordinal=None))
         expansions = [expansion | {"lease_id": lease_id}] if expansion is not None else None
         await self._connection.fetch(

@@ -6,7 +6,7 @@ Rows go in and out as they are; decisions are made elsewhere.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -74,8 +74,7 @@ class StructureChangedError(StoreError):
     """The steps of a task are not those that an expansion was worked out for."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
+class AttemptEnd(NamedTuple):
     """The end of an attempt and the state that its step takes.
 
     Attributes:
@@ -119,8 +118,7 @@ class NewTask:
     identity_hash: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GrantedLease:
+class GrantedLease(NamedTuple):
     """A lease.
 
     Attributes:

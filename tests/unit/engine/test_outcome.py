@@ -12,32 +12,29 @@ from tasker_core.step_source import LeaseKey, StepReport
 from tasker_core.template import RetryPolicy
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-TASK = identifiers.new_task_uuid()
+LEASE = LeaseKey(identifiers.new_task_uuid(), 0, 77)
+SUCCESS = StepReport(LEASE, success=True, result="{}")
 
 
-def decided(report: StepReport, **policy: Any) -> Outcome:
-    return decide(report, RetryPolicy(**policy), now=NOW, random=lambda: 0.5)
+def decided(report: StepReport, *, attempt: int = 1, **policy: Any) -> Outcome:
+    return decide(report, RetryPolicy(**policy), attempt=attempt, now=NOW, random=lambda: 0.5)
 
 
-def success(attempt: int = 1) -> StepReport:
-    return StepReport(LeaseKey(TASK, 0, attempt), success=True, result="{}")
-
-
-def failure(attempt: int = 1, *, retryable: bool = True, metadata: dict[str, Any] | None = None) -> StepReport:
+def failure(*, retryable: bool = True, metadata: dict[str, Any] | None = None) -> StepReport:
     error = {"error_type": "handler_error", "message": "no", "retryable": retryable}
-    return StepReport(LeaseKey(TASK, 0, attempt), success=False, metadata=metadata or {}, error=error)
+    return StepReport(LEASE, success=False, metadata=metadata or {}, error=error)
 
 
 def test_a_success_completes_the_step_on_any_attempt() -> None:
-    assert decided(success(attempt=7), max_attempts=3) == Outcome(StepState.COMPLETE)
+    assert decided(SUCCESS, attempt=7, max_attempts=3) == Outcome(StepState.COMPLETE)
 
 
 def test_a_retryable_failure_waits_for_its_next_attempt() -> None:
-    assert decided(failure(attempt=2), max_attempts=3) == Outcome(StepState.WAITING_FOR_RETRY, pytest.approx(2.0))
+    assert decided(failure(), attempt=2, max_attempts=3) == Outcome(StepState.WAITING_FOR_RETRY, pytest.approx(2.0))
 
 
 def test_the_last_attempt_that_fails_leaves_the_step_in_error() -> None:
-    assert decided(failure(attempt=3), max_attempts=3) == Outcome(StepState.ERROR)
+    assert decided(failure(), attempt=3, max_attempts=3) == Outcome(StepState.ERROR)
 
 
 def test_a_permanent_failure_leaves_the_step_in_error_at_once() -> None:

@@ -150,9 +150,5 @@ def test_the_named_task_uuid_follows_from_the_identity_alone() -> None:
     assert isinstance(plain.named_task_uuid, UUID)
 
 
-def test_each_callable_is_named_once() -> None:
-    assert plan_task(load_text(ORDER)).callables == ("check", "pay")
-
-
 def test_the_type_of_a_step_is_kept() -> None:
     assert plan_task(load_text(ROUTED)).steps[1].step.type is StepType.DECISION

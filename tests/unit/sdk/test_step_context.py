@@ -17,13 +17,15 @@ def make_fast(make_event):
             made.append(make_event(payload or {}))
             return made[-1]
 
+        results = overrides.pop("dependency_results", {})
         values = {
             "handler_name": "h",
             "task_uuid": uuid4(),
             "step_uuid": uuid4(),
             "correlation_id": uuid4(),
             "input_data": {},
-            "dependency_results": {},
+            "dependency_results": lambda: dict(results),
+            "dependency_result": results.get,
             "step_config": {},
             "step_inputs": {},
             "retry_count": 0,
@@ -34,6 +36,32 @@ def make_fast(make_event):
         return StepContext.for_execution(**values), made
 
     return make
+
+
+def test_a_worker_reads_only_the_results_that_a_handler_asks_for(make_fast):
+    def all_results():
+        raise AssertionError("nobody asked for all of them")
+
+    asked = []
+
+    def one_result(name):
+        asked.append(name)
+        return {"result": {"n": 1}} if name == "a" else None
+
+    context, _ = make_fast()
+    context._read_results, context._read_result = all_results, one_result
+    assert context.get_dependency_result("a") == {"n": 1}
+    assert context.get_dependency_result("a") is context.get_dependency_result("a")
+    assert context.get_dependency_field("a", "n") == 1
+    assert context.get_dependency_result("b") is None
+    assert asked == ["a", "b"]
+
+
+def test_a_result_that_was_read_alone_is_the_same_object_among_all(make_fast):
+    context, _ = make_fast(dependency_results={"a": {"result": {"n": 1}}, "b": {"result": {"n": 2}}})
+    alone = context.get_dependency_result("a")
+    assert context.dependency_results["a"]["result"] is alone
+    assert context.model_dump()["dependency_results"] == {"a": {"result": {"n": 1}}, "b": {"result": {"n": 2}}}
 
 
 def test_every_field_comes_from_its_part_of_the_payload(make_event):

@@ -51,7 +51,7 @@ def leased_step(
         reason=None,
         tags=None,
     )
-    return LeasedStep(facts, LeaseKey(task_uuid, 0, attempt), "step", template.to_dict(), ancestors)
+    return LeasedStep(facts, LeaseKey(task_uuid, 0, 7), attempt, "step", template.to_dict(), ancestors)
 
 
 class FakeSource:

@@ -31,8 +31,9 @@ CREATE FUNCTION tasker.task_snapshot(p_task_uuid uuid) RETURNS json LANGUAGE sql
 $$;
 
 -- Part of the record: notes which of these tasks nothing moves any more. One entry for a task that is blocked by
--- failures; of failures in batches that isolate them, one for each worker instead, at once.
-CREATE FUNCTION tasker.add_dead_letters(p_task_uuids uuid[]) RETURNS void LANGUAGE sql AS $$
+-- failures; of failures in batches that isolate them, one for each worker that failed just now instead, at once.
+CREATE FUNCTION tasker.add_dead_letters(p_task_uuids uuid[], p_ordinals integer[], p_outcomes text[])
+RETURNS void LANGUAGE sql AS $$
     WITH failed AS MATERIALIZED (
         SELECT task.task_uuid, task.state, step.ordinal, step.name, step.attempts, step.error,
                batch.mould IS NOT NULL AS isolated
@@ -55,7 +56,10 @@ CREATE FUNCTION tasker.add_dead_letters(p_task_uuids uuid[]) RETURNS void LANGUA
                ) ORDER BY ordinal)
            )
     FROM failed
-    WHERE isolated OR state = 'blocked_by_failures'
+    WHERE (NOT isolated AND state = 'blocked_by_failures') OR (isolated AND (task_uuid, ordinal, 'error') IN (
+        SELECT task_uuid, ordinal, outcome
+        FROM unnest(p_task_uuids, p_ordinals, p_outcomes) AS report (task_uuid, ordinal, outcome)
+    ))
     GROUP BY task_uuid, CASE WHEN isolated THEN ordinal END, state
     ON CONFLICT (task_uuid, coalesce(ordinal, -1)) WHERE status = 'pending' DO NOTHING
 $$;

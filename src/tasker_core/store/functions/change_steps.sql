@@ -16,7 +16,7 @@ $$;
 -- Moves steps of one task to other states, whatever they were in, and recounts the task: the common part of all
 -- that people and policies do. The caller holds the locks of the task and of its rows in the queue.
 --
---   cancelled           what runs loses its lease
+--   cancelled           what runs loses its lease; batch workers give their slots back
 --   pending, enqueued   starts afresh, with no attempts counted; its checkpoint stays unless p_clear_checkpoints
 --
 -- p_unmet gives the unmet dependencies of pending steps.
@@ -39,6 +39,17 @@ BEGIN
     JOIN tasker.steps AS step ON step.task_uuid = p_task_uuid AND step.ordinal = change.ordinal
     LEFT JOIN tasker.step_queue AS queue ON queue.task_uuid = p_task_uuid AND queue.ordinal = change.ordinal
     WHERE step.state::text <> change.state;
+
+    UPDATE tasker.batches AS batch SET free_slots = batch.free_slots + freed.slots
+    FROM (
+        SELECT step.template_ordinal AS mould, count(*)::integer AS slots
+        FROM unnest(p_ordinals, p_states) AS change (ordinal, state)
+        JOIN tasker.steps AS step ON step.task_uuid = p_task_uuid AND step.ordinal = change.ordinal
+        WHERE change.state = 'cancelled' AND step.ordinal <> step.template_ordinal
+          AND step.state IN ('enqueued', 'in_progress', 'waiting_for_retry')
+        GROUP BY 1
+    ) AS freed
+    WHERE batch.task_uuid = p_task_uuid AND batch.mould = freed.mould;
 
     DELETE FROM tasker.step_queue AS queue USING unnest(p_ordinals) AS change (ordinal)
     WHERE queue.task_uuid = p_task_uuid AND queue.ordinal = change.ordinal;

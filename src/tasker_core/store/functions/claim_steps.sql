@@ -1,6 +1,7 @@
--- The position of a step in the queue; see step_queue.claim_order.
+-- The position of a step in the queue; see step_queue.claim_order. Subtracting an interval depends on the time zone as
+-- far as PostgreSQL can tell, so only a stable function is inlined.
 CREATE FUNCTION tasker.claim_order(ready_at timestamptz, priority integer) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT ready_at - priority * interval '10 hours'
 $$;
 

@@ -52,13 +52,14 @@ BEGIN
     ) AS locked;
     at_time := clock_timestamp();
 
+    -- In this order: a convergence that is created here waits for batches that are open until now.
+    IF p_expansions IS NOT NULL THEN
+        freed := freed || tasker.expand_tasks(p_worker_id, p_expansions);
+    END IF;
     IF p_batch_workers THEN
         freed := freed || tasker.settle_batch_workers(
             p_worker_id, p_task_uuids, p_ordinals, p_lease_ids, p_outcomes
         );
-    END IF;
-    IF p_expansions IS NOT NULL THEN
-        freed := freed || tasker.expand_tasks(p_worker_id, p_expansions);
     END IF;
 
     RETURN QUERY
@@ -208,7 +209,7 @@ BEGIN
     SELECT 'rested', task_uuid, NULL, NULL, NULL, NULL, NULL, state::text FROM task WHERE state <> 'steps_in_process';
 
     IF has_failures OR 'error' = ANY (p_outcomes) THEN
-        PERFORM tasker.add_dead_letters(p_task_uuids);
+        PERFORM tasker.add_dead_letters(p_task_uuids, p_ordinals, p_outcomes);
     END IF;
 END
 $$;

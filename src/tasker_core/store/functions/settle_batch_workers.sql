@@ -10,7 +10,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     failing record;
-    idle record;
+    idle integer[];
     freed tasker.freed_step[];
 BEGIN
     FOR failing IN
@@ -30,19 +30,17 @@ BEGIN
           AND queue.ordinal BETWEEN failing.first_ordinal AND failing.first_ordinal + failing.worker_count - 1
         ORDER BY queue.ordinal FOR UPDATE;
 
-        SELECT array_agg(ordinal) AS ordinals, count(*) FILTER (WHERE state <> 'pending') AS released INTO idle
+        SELECT array_agg(ordinal) INTO idle
         FROM tasker.steps
         WHERE steps.task_uuid = failing.task_uuid
           AND ordinal BETWEEN failing.first_ordinal AND failing.first_ordinal + failing.worker_count - 1
           AND state IN ('pending', 'enqueued', 'waiting_for_retry');
-        CONTINUE WHEN idle.ordinals IS NULL;
+        CONTINUE WHEN idle IS NULL;
 
         PERFORM tasker.change_steps(
-            failing.task_uuid, idle.ordinals, array_fill('cancelled'::text, ARRAY[cardinality(idle.ordinals)]), '{}',
+            failing.task_uuid, idle, array_fill('cancelled'::text, ARRAY[cardinality(idle)]), '{}',
             false, NULL, NULL, 'another worker of the batch failed (fail_fast)'
         );
-        UPDATE tasker.batches SET free_slots = free_slots + idle.released
-        WHERE batches.task_uuid = failing.task_uuid AND batches.mould = failing.mould;
     END LOOP;
 
     WITH held AS (

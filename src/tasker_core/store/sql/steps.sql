@@ -76,7 +76,8 @@ ORDER BY step.ordinal
 
 -- name: step_states
 -- The states of a task's steps, narrow enough to poll.
-SELECT ordinal, name, state::text, attempts, next_retry_at FROM tasker.steps WHERE task_uuid = $1 ORDER BY ordinal
+SELECT ordinal, template_ordinal, name, state::text, attempts, error ->> 'message' AS error
+FROM tasker.steps WHERE task_uuid = $1 ORDER BY ordinal
 
 -- name: step_history
 -- The ended attempts of a task's steps and the one that is under way, oldest first.

@@ -2,7 +2,7 @@
 
 -- Names one lease for good: a step may be leased under the same attempt number more than once (a checkpoint, a
 -- reset), and a report must never be taken for a later lease than its own.
-CREATE SEQUENCE tasker.lease_ids CACHE 64;
+CREATE SEQUENCE tasker.lease_ids CACHE 1000;
 
 -- held: ready or delayed, but its task is paused.
 ALTER TYPE tasker.queue_status ADD VALUE 'held';

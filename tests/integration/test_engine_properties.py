@@ -1,0 +1,847 @@
+"""The whole engine against a small model of its rules, under random templates and random histories.
+
+``TASKER_EXAMPLES`` says how many histories each test tries; ``failing_examples`` holds those that once found a defect.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from tests.integration.engine_model import (
+    DONE,
+    TERMINAL,
+    ModelStep,
+    ModelTask,
+    NoSuchStep,
+    Refused,
+    Said,
+    Shape,
+)
+from tests.integration.support import check_invariants
+
+from tasker_core import serialization
+from tasker_core.engine.operations import IllegalMoveError
+from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.orchestration.local_source import LocalStepSource
+from tasker_core.orchestration.operations import StepNotFoundError
+from tasker_core.orchestration.rescuer import Rescuer
+from tasker_core.step_source import LeasedStep, LeaseKey, ReportAnswer, StepReport
+from tasker_core.template import (
+    Backoff,
+    BatchConfig,
+    FailureStrategy,
+    HandlerReference,
+    IdentityStrategy,
+    RetryPolicy,
+    StepTemplate,
+    StepType,
+    TaskTemplate,
+    validate,
+)
+from tasker_core.template.findings import Severity
+
+EXAMPLES = int(os.environ.get("TASKER_EXAMPLES", "60"))
+
+#: What each worker has handlers for.
+WORKERS = {"both": ["a", "b"], "half": ["b"]}
+
+#: Leases end only when a test says so.
+DAYS = 1e6
+
+# -- templates
+
+
+@st.composite
+def templates(draw: st.DrawFn, types: Sequence[StepType]) -> TaskTemplate:
+    """A random valid template; steps may come in any order in it."""
+    size = draw(st.integers(3, 10))
+    steps: list[StepTemplate] = []
+    while len(steps) < size:
+        steps.append(_step(draw, steps, draw(st.sampled_from(types)) if steps else StepType.STANDARD))
+        if steps[-1].type is StepType.BATCHABLE:
+            workers = 1 + (draw(st.integers(0, 3)) == 0)
+            steps += [_step(draw, steps, StepType.BATCH_WORKER, steps[-1 - n].name) for n in range(workers)]
+    for step in tuple(steps):
+        if step.type is StepType.DECISION and not any(step.name in other.dependencies for other in steps):
+            steps.append(_step(draw, steps, StepType.STANDARD, step.name))
+    template = TaskTemplate(
+        name="random",
+        namespace_name="test",
+        version="1.0.0",
+        steps=tuple(draw(st.permutations(steps))),
+        identity_strategy=IdentityStrategy.ALWAYS_UNIQUE,
+    )
+    assume(not any(finding.severity is Severity.ERROR for finding in validate(template)))
+    return template
+
+
+def _step(draw: st.DrawFn, before: Sequence[StepTemplate], kind: StepType, needs: str | None = None) -> StepTemplate:
+    """A step after some of those before it, ``needs`` among them; a batch worker after nothing else."""
+    config = None
+    dependencies = [needs] if needs else []
+    if kind is StepType.BATCH_WORKER:
+        config = BatchConfig(
+            parallelism=draw(st.integers(1, 3)), failure_strategy=draw(st.sampled_from(list(FailureStrategy)))
+        )
+    else:
+        moulds_too = kind is StepType.DEFERRED_CONVERGENCE
+        possible = [step.name for step in before if moulds_too or step.type is not StepType.BATCH_WORKER]
+        least = int(kind in (StepType.DECISION, StepType.DEFERRED_CONVERGENCE) and not needs)
+        # The latest come first, so that graphs get deep.
+        chosen = (
+            draw(st.lists(st.sampled_from(possible[::-1]), min_size=least, max_size=3, unique=True)) if possible else []
+        )
+        dependencies += [name for name in chosen if name != needs]
+    retry = RetryPolicy(
+        retryable=draw(st.sampled_from([True, True, True, False])),
+        max_attempts=draw(st.integers(1, 3)),
+        backoff=Backoff.NONE,
+    )
+    return StepTemplate(
+        name=f"s{len(before)}",
+        type=kind,
+        handler=HandlerReference(callable=draw(st.sampled_from("bba"))),
+        dependencies=tuple(dependencies),
+        retry=retry,
+        batch_config=config,
+    )
+
+
+# -- what happens
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker asks for steps."""
+
+    worker: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """A worker reports some of the steps that it holds: which, what their handlers said, and a number for details."""
+
+    worker: str
+    ends: tuple[tuple[int, str, int], ...]
+    want: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker takes all that it can and completes everything that it holds."""
+
+    worker: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Late:
+    """A worker reports a lease that somebody once had, or has."""
+
+    worker: str
+    lease: int
+    said: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A worker sends its last report once more."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """A worker gives a step back, or tries to give back one that it lost."""
+
+    worker: str
+    lease: int
+
+
+@dataclass(frozen=True)
+class Recover:
+    """A worker asks what it holds."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Expire:
+    """A lease runs out."""
+
+    lease: int
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """A rescuer takes all leases that ran out; it may die over it."""
+
+    dies: bool
+
+
+@dataclass(frozen=True)
+class Verb:
+    """An operator does something to a task, and maybe to a step; ``sensible`` looks for one that it fits."""
+
+    verb: str
+    task: int
+    step: int
+    sensible: bool
+    number: int
+
+
+Event: TypeAlias = Claim | Report | Work | Late | Repeat | Release | Recover | Expire | Rescue | Verb
+
+
+@dataclass(frozen=True)
+class History:
+    """Some tasks of one template, and what happens to them."""
+
+    template: TaskTemplate
+    tasks: int
+    events: tuple[Event, ...]
+
+
+SAID = ("success", "success", "success", "success", "retryable", "permanent", "wrong", "yield", "yield_back")
+VERBS = ("cancel", "pause", "resume", "retry", "rerun", "reset", "resolve", "complete", "discard", "settle")
+
+_places = st.integers(0, 30)
+_numbers = st.integers(0, 255)
+_workers = st.sampled_from(list(WORKERS))
+_events = st.one_of(
+    st.builds(Work, _workers, _numbers),
+    st.builds(Claim, _workers, st.integers(1, 6)),
+    st.builds(
+        Report,
+        _workers,
+        st.lists(st.tuples(_places, st.sampled_from(SAID), _numbers), min_size=1, max_size=4).map(tuple),
+        st.integers(0, 4),
+    ),
+    st.builds(Report, _workers, st.tuples(st.tuples(_places, st.sampled_from(SAID), _numbers)), st.integers(0, 4)),
+    st.builds(Late, _workers, _places, st.sampled_from(SAID), _numbers),
+    st.builds(Repeat, _workers),
+    st.builds(Release, _workers, _places),
+    st.builds(Recover, _workers),
+    st.builds(Expire, _places),
+    st.builds(Rescue, st.sampled_from([False, False, True])),
+    st.builds(Verb, st.sampled_from(VERBS), st.integers(0, 1), _places, st.sampled_from([True, True, False]), _numbers),
+    st.builds(Verb, st.sampled_from(VERBS), st.integers(0, 1), _places, st.just(True), _numbers),
+)
+
+
+def histories(types: Sequence[StepType]) -> st.SearchStrategy[History]:
+    return st.builds(
+        History, templates(types), st.sampled_from([1, 1, 2]), st.lists(_events, min_size=1, max_size=40).map(tuple)
+    )
+
+
+# -- the machine
+
+
+class Worlds:
+    """One database, two processes with an engine and a worker each, and a rescuer; for many histories."""
+
+    def __init__(self, run: Callable[[Coroutine[Any, Any, Any]], Any], url: str) -> None:
+        self.run = run
+        self.url = url
+        self.engines = [Engine(url, lease_seconds=DAYS, max_connections=2) for _ in WORKERS]
+        self.sources: dict[str, LocalStepSource] = {}
+        self.worker_ids: dict[str, int] = {}
+
+    async def open(self) -> None:
+        self.look = await asyncpg.connect(self.url)
+        for engine, (worker, callables) in zip(self.engines, WORKERS.items(), strict=True):
+            await engine.__aenter__()
+            self.worker_ids[worker] = await engine.store.register_worker(worker, "host", 1, callables)
+            self.sources[worker] = LocalStepSource(
+                engine.store,
+                engine._plans,
+                engine._known,
+                worker_id=self.worker_ids[worker],
+                callables=callables,
+                lease_seconds=DAYS,
+                recorded=engine._recorded,
+            )
+        self.engine = self.engines[0]
+        self.worker_ids["rescuer"] = await self.engine.store.register_worker("rescuer", "host", 1, [])
+        self.rescuer = Rescuer(
+            self.engine.store,
+            self.engine._plans,
+            rescuer_id=self.worker_ids["rescuer"],
+            interval=DAYS,
+            recorded=self.engine._recorded,
+        )
+
+    async def close(self) -> None:
+        for engine in self.engines:
+            await engine.__aexit__(None, None, None)
+        await self.look.close()
+
+    def check(self, history: History) -> None:
+        """Let a history happen, then let everything come to its end."""
+        try:
+            machine = Machine(self, history)
+            for event in history.events:
+                machine.happen(event)
+            machine.come_to_an_end()
+            self.run(check_invariants(self.url))
+        finally:
+            # Each history starts from nothing. Deleting a few rows is far cheaper than truncating.
+            for table in _TABLES:
+                self.run(self.look.execute(f"DELETE FROM tasker.{table}"))
+
+
+_TABLES = (
+    "tasks",
+    "steps",
+    "step_queue",
+    "batches",
+    "step_transitions",
+    "task_transitions",
+    "dead_letters",
+    "backlogs",
+)
+
+_STEPS = """
+    SELECT task_uuid, step.name, step.ordinal, mould.name AS mould, step.state::text, step.attempts,
+           step.unmet_dependencies, step.result, step.error ->> 'error_type' AS error_type, step.inputs,
+           (step.checkpoint ->> 'cursor')::integer AS cursor, queue.status::text, queue.worker_id, queue.lease_id
+    FROM tasker.steps AS step
+    JOIN tasker.tasks AS task USING (task_uuid)
+    JOIN tasker.template_steps AS mould
+      ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
+    LEFT JOIN tasker.step_queue AS queue USING (task_uuid, ordinal)"""
+
+_TASKS = """
+    SELECT task_uuid, state::text, paused_at IS NOT NULL AS paused, total_steps,
+           ARRAY(SELECT step.name FROM tasker.dead_letters AS entry
+                 LEFT JOIN tasker.steps AS step USING (task_uuid, ordinal)
+                 WHERE entry.task_uuid = task.task_uuid AND status = 'pending') AS dead_letters,
+           (SELECT count(*) FROM tasker.step_transitions AS change WHERE change.task_uuid = task.task_uuid)
+           + (SELECT count(*) FROM tasker.task_transitions AS change WHERE change.task_uuid = task.task_uuid) AS changes
+    FROM tasker.tasks AS task"""
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A lease there once was, and the name of its step's template step."""
+
+    key: LeaseKey
+    step: str
+    template_step: str
+
+
+@dataclass
+class Machine:
+    """One history at work, in the database and in the model."""
+
+    worlds: Worlds
+    history: History
+    tasks: dict[UUID, ModelTask] = field(default_factory=dict)
+    granted: list[Granted] = field(default_factory=list)
+    last_report: dict[str, list[StepReport]] = field(default_factory=dict)
+    changes: dict[UUID, int] = field(default_factory=dict)
+    serial: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.run = self.worlds.run
+        self.shape = Shape(self.history.template)
+        requests = [TaskRequest() for _ in range(self.history.tasks)]
+        for task in self.run(self.worlds.engine.create_tasks(self.history.template, requests)):
+            self.tasks[task] = ModelTask(self.shape)
+        self.compare()
+
+    def happen(self, event: Event) -> None:
+        """Let something happen in both worlds, and compare them."""
+        match event:
+            case Claim():
+                self.claim(event.worker, event.limit)
+            case Report():
+                self.report_held(event)
+            case Work():
+                self.claim(event.worker, 10)
+                self.report_everything(event.worker, event.number)
+            case Late() if self.granted:
+                lease = self.granted[event.lease % len(self.granted)]
+                self.report(event.worker, [self.report_for(lease, event.said, event.number)], 2)
+            case Repeat():
+                self.report(event.worker, self.last_report.get(event.worker, []), 2)
+            case Release() if self.granted:
+                self.release(event.worker, self.granted[event.lease % len(self.granted)].key)
+            case Recover():
+                leased = self.run(self.worlds.sources[event.worker].recover())
+                assert {step.key for step in leased} == {lease.key for lease in self.held(event.worker)}
+            case Expire():
+                self.expire(event.lease)
+            case Rescue():
+                self.rescue(dies=event.dies)
+            case Verb():
+                self.verb(event)
+        self.compare()
+
+    def come_to_an_end(self) -> None:
+        """Without further faults every task comes to its end, and one that is retried becomes complete."""
+        for task_uuid, task in self.tasks.items():
+            if task.paused and task.state not in TERMINAL:
+                self.do("resume", task_uuid, "", {})
+        self.drain()
+        for task_uuid, task in self.tasks.items():
+            assert task.state in (*TERMINAL, "blocked_by_failures")
+            if task.state in ("blocked_by_failures", "error"):
+                self.do("retry", task_uuid, "", {})
+                self.compare()
+        self.drain()
+        for task in self.tasks.values():
+            assert task.state in ("complete", "cancelled", "resolved_manually")
+        self.compare()
+
+    def drain(self) -> None:
+        for granted in self.live():
+            lease = self.step_of(granted.key).lease
+            assert lease is not None
+            if lease.holder == "rescuer":
+                lease.expired = True
+                self._set_expired(granted.key)
+        self.rescue(dies=False)
+        for number in range(200):
+            self.claim("both", 10)
+            if not self.held("both") and not self.held("half"):
+                return
+            self.report_everything("both", number)
+            self.report_everything("half", number)
+            if number % 5 == 0:
+                self.compare()
+        raise AssertionError("the tasks do not come to an end")
+
+    # -- leases
+
+    def step_of(self, key: LeaseKey) -> ModelStep:
+        """Return the step of a lease that holds."""
+        return next(
+            step
+            for step in self.tasks[key.task_uuid].steps.values()
+            if step.lease is not None and step.lease.lease_id == key.lease_id
+        )
+
+    def live(self) -> list[Granted]:
+        """Return the leases that hold."""
+        held = {
+            step.lease.lease_id
+            for task in self.tasks.values()
+            for step in task.steps.values()
+            if step.lease is not None
+        }
+        return [granted for granted in self.granted if granted.key.lease_id in held]
+
+    def held(self, worker: str) -> list[Granted]:
+        """Return the leases that a worker has."""
+        return [granted for granted in self.live() if self.holds(worker, granted.key)]
+
+    def holds(self, worker: str, key: LeaseKey) -> bool:
+        return any(
+            step.lease is not None and (step.lease.holder, step.lease.lease_id) == (worker, key.lease_id)
+            for step in self.tasks[key.task_uuid].steps.values()
+        )
+
+    def claim(self, worker: str, limit: int) -> None:
+        claimable = {
+            (task_uuid, step.name)
+            for task_uuid, task in self.tasks.items()
+            for step in task.steps.values()
+            if step.state in ("enqueued", "waiting_for_retry")
+            and not task.paused
+            and step.template.handler.callable in WORKERS[worker]
+        }
+        leased = self.run(self.worlds.sources[worker].claim(limit))
+        assert {(step.key.task_uuid, step.name) for step in leased} <= claimable
+        assert len(leased) == min(limit, len(claimable))
+        self.take(worker, leased)
+
+    def take(self, worker: str, leased: Sequence[LeasedStep]) -> None:
+        """Note leases, and check what their handlers would see."""
+        for lease in leased:
+            task = self.tasks[lease.key.task_uuid]
+            step = task.steps[lease.name]
+            assert step.state in ("enqueued", "waiting_for_retry")
+            step.claim(worker, lease.key.lease_id)
+            task.started = True
+            assert (lease.attempt, lease.key.ordinal) == (step.attempts, step.ordinal)
+            assert lease.attempt <= max(1, step.template.retry.max_attempts)
+            assert lease.definition["name"] == step.template.name
+            assert lease.step_inputs().get("cursor") == (step.inputs or {}).get("cursor")
+            assert (lease.saved_checkpoint() or {}).get("cursor") == step.cursor
+            seen = {result.name: json.loads(result.result or "null") for result in lease.ancestors}
+            assert _comparable(seen) == task.results_before(step)
+            self.granted.append(Granted(lease.key, lease.name, step.template.name))
+
+    def release(self, worker: str, key: LeaseKey) -> None:
+        self.run(self.worlds.sources[worker].release([key]))
+        if self.holds(worker, key):
+            self.step_of(key).give_back()
+
+    def expire(self, place: int) -> None:
+        live = self.live()
+        if live:
+            key = live[place % len(live)].key
+            lease = self.step_of(key).lease
+            assert lease is not None
+            lease.expired = True
+            self._set_expired(key)
+
+    def _set_expired(self, key: LeaseKey) -> None:
+        statement = "UPDATE tasker.step_queue SET wake_at = leased_at WHERE lease_id = $1"
+        self.run(self.worlds.look.execute(statement, key.lease_id))
+
+    def rescue(self, *, dies: bool) -> None:
+        expired = [granted.key for granted in self.live() if self.step_of(granted.key).lease.expired]
+        if dies:
+            store, rescuer = self.worlds.engine.store, self.worlds.worker_ids["rescuer"]
+            taken = self.run(store.take_expired_leases(rescuer, 100, DAYS))
+            assert {lease.grant.key for lease in taken} == set(expired)
+            for key in expired:
+                lease = self.step_of(key).lease
+                lease.holder, lease.expired = "rescuer", False
+            return
+        assert self.run(self.worlds.rescuer.rescue()) == len(expired)
+        for task_uuid, task in self.tasks.items():
+            lost = Said("retryable", error_type="lease_expired")
+            task.report([(self.step_of(key), lost) for key in expired if key.task_uuid == task_uuid])
+
+    # -- reports
+
+    def report_held(self, event: Report) -> None:
+        held = self.held(event.worker)
+        reports: dict[LeaseKey, StepReport] = {}
+        for place, said, number in event.ends:
+            if held:
+                granted = held[place % len(held)]
+                reports.setdefault(granted.key, self.report_for(granted, said, number))
+        self.report(event.worker, list(reports.values()), event.want)
+
+    def report_everything(self, worker: str, number: int) -> None:
+        self.report(worker, [self.report_for(granted, "success", number) for granted in self.held(worker)], 0)
+
+    def report(self, worker: str, reports: list[StepReport], want: int) -> None:
+        self.last_report[worker] = reports
+        if not reports:
+            return
+        answer: ReportAnswer = self.run(self.worlds.sources[worker].report(reports, want))
+        accepted = [report for report in reports if self.holds(worker, report.lease)]
+        assert answer.refused == {report.lease for report in reports} - {report.lease for report in accepted}
+        freed: set[tuple[UUID, str]] = set()
+        for task_uuid, task in self.tasks.items():
+            said = [(self.step_of(report.lease), _said(report)) for report in accepted if report.lease[0] == task_uuid]
+            freed |= {(task_uuid, name) for name in task.report(said)}
+        leased = {(step.key.task_uuid, step.name) for step in answer.leased}
+        assert leased <= freed
+        assert len(leased) == len(answer.leased) <= want
+        assert not any(self.tasks[task_uuid].paused for task_uuid, _ in leased)
+        assert answer.more_ready == bool(freed - leased)
+        self.take(worker, answer.leased)
+        callables = {step.definition["handler"]["callable"] for step in answer.leased}
+        assert callables <= set(WORKERS[worker]) or not callables
+
+    def report_for(self, granted: Granted, said: str, number: int) -> StepReport:
+        """Return a report on a lease as a handler would make it."""
+        task = self.tasks[granted.key.task_uuid]
+        if said in ("retryable", "permanent"):
+            failure = {"error_type": "Failure", "message": "m", "retryable": said == "retryable"}
+            return StepReport(granted.key, success=False, error=failure)
+        if said in ("yield", "yield_back"):
+            step = task.steps.get(granted.step)
+            cursor = (step.cursor or 0) if step is not None else 0
+            cursor = cursor + number % 3 if said == "yield" else cursor - 1 - number % 3
+            items = (step.items if step is not None else 0) + number % 2
+            result = {"type": "checkpoint_yield", "cursor": cursor, "items_processed": items}
+            return StepReport(
+                granted.key, success=True, result=serialization.dumps(result), metadata={"checkpoint_yield": True}
+            )
+        result = self.result_for(task, granted.template_step, said, number)
+        return StepReport(granted.key, success=True, result=serialization.dumps(result))
+
+    def result_for(self, task: ModelTask, name: str, said: str, number: int) -> dict[str, Any]:
+        """Return a result for a step: one that can be carried out, or for ``wrong`` one that cannot."""
+        result: dict[str, Any] = {"serial": next(self.serial)}
+        kind = self.shape.steps[name].type
+        if kind is StepType.DECISION:
+            wrong = said == "wrong"
+            outcome = self._wrong_decision(name, number) if wrong else self._decision(task, name, number)
+            result["decision_point_outcome"] = outcome
+        elif kind is StepType.BATCHABLE:
+            result["batch_processing_outcome"] = _batches(self.shape, name, number, wrong=said == "wrong")
+        return result
+
+    def _decision(self, task: ModelTask, name: str, number: int) -> dict[str, Any]:
+        """Choose some of the steps that depend on the decision, and at times what comes after them."""
+        direct = [step for step in self.shape.dependents(name) if step not in self.shape.moulds]
+        further = sorted(self.shape.after(name) - set(self.shape.moulds) - set(direct))
+        names = [step for place, step in enumerate(direct) if number >> place & 1]
+        if number >= 192:
+            names += further[number % 3 :][:2]
+        outcome = {"type": "create_steps", "step_names": names}
+        if task.chosen_by(name, {"decision_point_outcome": outcome}) is None:
+            names = [step for step in names if task.chosen_by(name, _chooses([step])) is not None]
+            outcome["step_names"] = names
+        if not names or task.chosen_by(name, {"decision_point_outcome": outcome}) is None:
+            return {"type": "no_branches"}
+        return outcome
+
+    def _wrong_decision(self, name: str, number: int) -> Any:
+        steps = list(self.shape.steps)
+        names: list[Any] = [
+            ["nothing"],
+            [name],
+            [*self.shape.steps[name].dependencies],
+            [steps[number % len(steps)]],
+            [*steps],
+            self.shape.dependents(name)[:1] * 2,
+            sorted(self.shape.after(name))[-1:],
+            "text",
+            None,
+        ]
+        chosen = names[number % len(names)]
+        return {"type": "create_steps", "step_names": chosen} if chosen is not None else {"type": "other"}
+
+    # -- verbs
+
+    def verb(self, event: Verb) -> None:
+        task_uuid = list(self.tasks)[event.task % len(self.tasks)]
+        task = self.tasks[task_uuid]
+        names = [*task.steps, *(self.shape.steps.keys() - task.steps.keys()), "nothing"]
+        if event.sensible:
+            fitting = {"reset": ("error",), "rerun": (*DONE, "error", "cancelled")}
+            states = fitting.get(event.verb, ("pending", "enqueued", "in_progress", "waiting_for_retry", "error"))
+            names = [step.name for step in task.steps.values() if step.state in states] or names
+        name = names[event.step % len(names)]
+        template_step = task.steps[name].template.name if name in task.steps else list(self.shape.steps)[0]
+        said = "wrong" if not event.sensible and event.number % 4 == 0 else "success"
+        self.do(event.verb, task_uuid, name, self.result_for(task, template_step, said, event.number))
+
+    def do(self, verb: str, task_uuid: UUID, name: str, result: dict[str, Any]) -> None:
+        """Do what an operator would, in both worlds."""
+        task, engine = self.tasks[task_uuid], self.worlds.engines[len(name) % 2]
+        who: dict[str, Any] = {"actor": "somebody", "reason": "a test"}
+        on_step = {
+            "rerun": (engine.rerun_task, task.rerun),
+            "reset": (engine.reset_step, task.reset),
+            "resolve": (engine.resolve_step, task.resolve),
+        }
+        on_task = {
+            "cancel": (engine.cancel_task, task.cancel),
+            "pause": (engine.pause_task, task.pause),
+            "resume": (engine.resume_task, task.resume),
+            "retry": (engine.retry_task, task.retry),
+        }
+        if verb in on_step:
+            there, here = on_step[verb]
+            self.both(task_uuid, partial(there, task_uuid, name, **who), partial(here, name))
+        elif verb in on_task:
+            there, here = on_task[verb]
+            self.both(task_uuid, partial(there, task_uuid, **who), here)
+        elif verb == "complete":
+            there = partial(engine.complete_step, task_uuid, name, result, **who)
+            self.both(task_uuid, there, partial(task.complete, name, result))
+        else:
+            self.dead_letter(engine, verb, task_uuid)
+
+    def dead_letter(self, engine: Engine, verb: str, task_uuid: UUID) -> None:
+        """Discard the task, or resolve what the dead letter is about."""
+        task = self.tasks[task_uuid]
+        for entry in self.run(engine.dlq_entries(status="pending")):
+            if entry["task_uuid"] == str(task_uuid):
+                action = "discard" if verb == "discard" else "resolve"
+                there = partial(
+                    engine.resolve_dlq_entry, UUID(entry["dlq_entry_uuid"]), action=action, actor="somebody"
+                )
+                if verb == "discard":
+                    here = partial(task.close, "error")
+                elif entry["step"] is None:
+                    here = partial(task.close, "resolved_manually")
+                else:
+                    here = partial(task.resolve, entry["step"])
+                self.both(task_uuid, there, here)
+                return
+
+    def both(self, task_uuid: UUID, there: Callable[..., Awaitable[dict[str, Any]]], here: Callable[[], bool]) -> None:
+        """Do the same in both worlds: first in the model, whose answer the engine must give."""
+        task = self.tasks[task_uuid]
+        before = task.state
+        try:
+            changed = here()
+        except (Refused, NoSuchStep) as error:
+            expected = IllegalMoveError if isinstance(error, Refused) else StepNotFoundError
+            with pytest.raises(expected):
+                self.run(_awaited(there()))
+            self.compare(unchanged=True)
+            return
+        answer = self.run(_awaited(there()))
+        answer = answer.get("change", answer)
+        assert (answer["changed"], answer["from_state"], answer["to_state"]) == (changed, before, task.state)
+        self.compare(unchanged=not changed)
+
+    # -- comparison
+
+    def compare(self, *, unchanged: bool = False) -> None:
+        """Check that the database is as the model says."""
+        steps, tasks = self.run(self._look())
+        assert {key: value for row in steps for key, value in [self._row(row)]} == {
+            (task_uuid, step.name): self._expected(task, step)
+            for task_uuid, task in self.tasks.items()
+            for step in task.steps.values()
+        }
+        for row in tasks:
+            task = self.tasks[row["task_uuid"]]
+            assert (row["state"], row["paused"], row["total_steps"]) == (task.state, task.paused, len(task.steps))
+            letters = set(row["dead_letters"])
+            assert len(letters) == len(row["dead_letters"])
+            assert letters <= task.dead_letters()
+            if task.state == "blocked_by_failures":
+                assert letters == task.dead_letters()
+            if unchanged:
+                assert row["changes"] == self.changes[row["task_uuid"]]
+            self.changes[row["task_uuid"]] = row["changes"]
+        for task_uuid, task in self.tasks.items():
+            for names in task.batches.values():
+                workers = [task.steps[name] for name in names]
+                config = self.shape.steps[workers[0].template.name].batch_config if workers else None
+                if config is not None:
+                    released = [w for w in workers if w.state in ("enqueued", "in_progress", "waiting_for_retry")]
+                    assert len(released) <= config.parallelism
+
+    async def _look(self) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+        return await self.worlds.look.fetch(_STEPS), await self.worlds.look.fetch(_TASKS)
+
+    def _row(self, row: asyncpg.Record) -> tuple[tuple[UUID, str], dict[str, Any]]:
+        inputs = json.loads(row["inputs"]) if row["inputs"] else {}
+        return (row["task_uuid"], row["name"]), {
+            "place": (row["ordinal"], row["mould"]),
+            "state": row["state"],
+            "attempts": row["attempts"],
+            "unmet": row["unmet_dependencies"] if row["state"] == "pending" else 0,
+            "result": _comparable({"": json.loads(row["result"])})[""] if row["result"] else None,
+            "error": row["error_type"] if row["state"] in ("error", "waiting_for_retry") else None,
+            "cursor": row["cursor"],
+            "inputs": inputs.get("cursor"),
+            "queue": (row["status"], row["worker_id"], row["lease_id"]),
+        }
+
+    def _expected(self, task: ModelTask, step: ModelStep) -> dict[str, Any]:
+        unmet = 1 if step.is_worker else len(task.waits_for(step))
+        lease = (self.worlds.worker_ids[step.lease.holder], step.lease.lease_id) if step.lease else (None, None)
+        status = {"enqueued": "ready", "waiting_for_retry": "delayed", "in_progress": "leased"}.get(step.state)
+        if task.paused and status in ("ready", "delayed"):
+            status = "held"
+        return {
+            "place": (step.ordinal, step.template.name),
+            "state": step.state,
+            "attempts": step.attempts,
+            "unmet": unmet if step.state == "pending" else 0,
+            "result": step.result,
+            "error": step.error_type if step.state in ("error", "waiting_for_retry") else None,
+            "cursor": step.cursor,
+            "inputs": (step.inputs or {}).get("cursor"),
+            "queue": (status, *lease),
+        }
+
+
+async def _awaited(awaitable: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    return await awaitable
+
+
+def _said(report: StepReport) -> Said:
+    if report.error is not None:
+        kind = "retryable" if report.error["retryable"] else "permanent"
+        return Said(kind, error_type=report.error["error_type"])
+    kind = "yield" if report.metadata else "success"
+    return Said(kind, json.loads(report.result or "null"))
+
+
+def _comparable(results: dict[str, Any]) -> dict[str, Any]:
+    """Return results without the errors of forgiven failures."""
+    return {
+        name: {key: value for key, value in result.items() if key != "error"} if "partial_failure" in result else result
+        for name, result in results.items()
+    }
+
+
+def _chooses(names: list[str]) -> dict[str, Any]:
+    return {"decision_point_outcome": {"type": "create_steps", "step_names": names}}
+
+
+def _batches(shape: Shape, name: str, number: int, *, wrong: bool) -> Any:
+    """Return what an analyzer found: up to four batches of up to three items, with some mistake for ``wrong``."""
+    own = [mould for mould in shape.moulds if name in shape.steps[mould].dependencies]
+    others = [mould for mould in shape.moulds if mould not in own]
+    bounds = [number // 5 % 4 * place for place in range(number % 5 + 1)]
+    cursors = [
+        {"batch_id": f"{place:03}", "start_cursor": start, "end_cursor": end, "batch_size": end - start}
+        for place, (start, end) in enumerate(itertools.pairwise(bounds), start=1)
+    ]
+    outcome: dict[str, Any] = {
+        "type": "create_batches",
+        "worker_count": len(cursors),
+        "cursor_configs": cursors,
+        "worker_template_name": own[number // 20 % len(own)],
+    }
+    if number % 7 == 0:
+        del outcome["worker_template_name"]
+    if not wrong:
+        return outcome if cursors else {"type": "no_batches"}
+    one = {"batch_id": "001", "start_cursor": 0, "end_cursor": 2}
+    match number % 6:
+        case 0:
+            return None
+        case 1:
+            return outcome | {"cursor_configs": [], "worker_count": 0}
+        case 2:
+            return outcome | {"cursor_configs": [one, one | {"start_cursor": 2}], "worker_count": 2}
+        case 3:
+            return outcome | {"cursor_configs": [one, one | {"batch_id": "002", "start_cursor": 1}], "worker_count": 2}
+        case 4 if others:
+            return outcome | {"cursor_configs": [one], "worker_count": 1, "worker_template_name": others[0]}
+        case _:
+            return outcome | {"worker_count": len(cursors) + 1}
+
+
+# -- the tests
+
+STANDARD, DECISION, BATCHABLE = StepType.STANDARD, StepType.DECISION, StepType.BATCHABLE
+CONVERGENCE = StepType.DEFERRED_CONVERGENCE
+
+FOCUS = {
+    "decisions": (STANDARD, DECISION, DECISION, CONVERGENCE),
+    "batches": (STANDARD, BATCHABLE, CONVERGENCE),
+    "everything": (STANDARD, STANDARD, DECISION, BATCHABLE, CONVERGENCE),
+}
+
+
+@pytest.fixture
+def worlds(database_url: str) -> Iterator[Worlds]:
+    with asyncio.Runner() as runner:
+        worlds = Worlds(runner.run, database_url)
+        runner.run(worlds.open())
+        yield worlds
+        runner.run(worlds.close())
+
+
+@pytest.mark.timeout(120 + 3 * EXAMPLES)
+@pytest.mark.parametrize("focus", FOCUS)
+def test_any_history_goes_as_the_rules_say_and_comes_to_an_end(worlds: Worlds, focus: str) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(histories(FOCUS[focus]))
+    def goes_as_the_rules_say(history: History) -> None:
+        worlds.check(history)
+
+    goes_as_the_rules_say()
