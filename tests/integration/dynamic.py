@@ -9,7 +9,9 @@ from tests.integration.support import AT_ONCE
 
 from tasker_core import serialization
 from tasker_core.orchestration import Engine, LocalStepSource
-from tasker_core.step_source import LeasedStep, StepReport
+from tasker_core.orchestration.plans import Plans
+from tasker_core.orchestration.rescuer import Rescuer
+from tasker_core.step_source import LeasedStep, LeaseKey, StepReport
 from tasker_core.template import (
     BatchConfig,
     FailureStrategy,
@@ -132,12 +134,13 @@ class Hands:
     """A worker without handlers: it holds what it claims until the test says how it ends.
 
     Attributes:
+        source: where the steps come from.
         held: the steps it holds, by name; all of them are of one task.
-        reported: called when leases may have been taken away.
     """
 
-    def __init__(self, source: LocalStepSource) -> None:
+    def __init__(self, engine: Engine, source: LocalStepSource) -> None:
         self.source = source
+        self._engine = engine
         self.held: dict[str, LeasedStep] = {}
 
     async def claim(self, limit: int = 1_000) -> set[str]:
@@ -145,8 +148,8 @@ class Hands:
         self._hold(await self.source.claim(limit))
         return set(self.held)
 
-    async def report(self, *reports: StepReport, want: int = 1_000) -> set[StepReport]:
-        """Report ends of attempts in one batch and hold what they freed; return the refused ones."""
+    async def report(self, *reports: StepReport, want: int = 1_000) -> set[LeaseKey]:
+        """Report ends of attempts in one batch and hold what they freed; return the refused leases."""
         answer = await self.source.report(reports, want)
         for report in reports:
             for name, held in list(self.held.items()):
@@ -175,6 +178,14 @@ class Hands:
         report = success(self.held[name], result, {"checkpoint_yield": True})
         assert not await self.report(report, want=want)
 
+    async def abandon(self, name: str) -> None:
+        """Let the lease of a held step run out, and the rescuer find it."""
+        store = self._engine.store
+        await store.renew_leases(self.source._worker_id, [self.held.pop(name).key], -1)
+        rescuer_id = await store.register_worker("rescuer", "host", 1, [])
+        rescuer = Rescuer(store, Plans(store), rescuer_id=rescuer_id, interval=60, recorded=lambda _: None)
+        await rescuer.rescue()
+
     def seen(self, name: str) -> dict[str, Any]:
         """The results that a held step sees, by step name."""
         return {name: entry["result"] for name, entry in self.held[name].dependency_results().items()}
@@ -187,7 +198,7 @@ class Hands:
 async def by_hand(engine: Engine, *callables: str, name: str = "hands") -> AsyncIterator[Hands]:
     """A worker by hand for these callables; ``work`` by default."""
     async with engine.worker_source(list(callables) or ["work"], on_ready=lambda: None, name=name) as source:
-        yield Hands(source)
+        yield Hands(engine, source)
 
 
 async def task_state(engine: Engine, task: UUID) -> str:

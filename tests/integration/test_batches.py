@@ -32,10 +32,11 @@ from tasker_core.batch_processing import Batchable, BatchAggregationScenario
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import batch_analyzer, batch_worker, step_handler
-from tasker_core.template import BatchConfig, FailureStrategy, HandlerReference, StepTemplate, StepType, TaskTemplate
+from tasker_core.template import BatchConfig, FailureStrategy, StepTemplate, TaskTemplate
 from tasker_core.types import BatchAnalyzerOutcome, BatchWorkerContext, StepContext, StepHandlerResult
 
 KINDS = ("even", "odd")
+RELEASED = ("enqueued", "in_progress", "waiting_for_retry")
 CONTINUE, FAIL_FAST, ISOLATE = FailureStrategy.CONTINUE_ON_FAILURE, FailureStrategy.FAIL_FAST, FailureStrategy.ISOLATE
 
 
@@ -365,17 +366,18 @@ async def test_a_workers_own_worker_template_is_followed(engine: Engine) -> None
 
 @pytest.mark.parametrize("parallelism", [1, 3])
 async def test_no_more_workers_run_at_once_than_allowed_while_work_goes_on(engine: Engine, parallelism: int) -> None:
-    running: Counter[str] = Counter()
-    most = 0
+    running = most = 0
+    released: list[int] = []
 
     @step_handler("part")
     async def part(context: StepContext) -> dict[str, int]:
-        nonlocal most
-        running["now"] += 1
-        most = max(most, running["now"])
-        # The others get every chance to start meanwhile.
-        await asyncio.sleep(0.01)
-        running["now"] -= 1
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        # Looking takes a while, in which the others may start if they can.
+        found = await states(engine, UUID(context.task_uuid))
+        released.append(sum(found[name] in RELEASED for name in parts(*range(1, 11))))
+        running -= 1
         if context.step_inputs["cursor"]["batch_id"].endswith("3") and not context.is_retry():
             raise errors.RetryableError("once more")
         return {"rows": 1}
@@ -388,7 +390,7 @@ async def test_no_more_workers_run_at_once_than_allowed_while_work_goes_on(engin
     async with working(engine, {**HANDLERS, "part": part}, concurrency=50):
         task = await engine.create_task(shape, TaskRequest({"total": 10, "size": 1}))
         assert await engine.wait(task, 20) is TaskState.COMPLETE
-    assert most == parallelism
+    assert (most, max(released)) == (parallelism, parallelism)
     assert (await results(engine, task))["gather"]["rows"] == 10
 
 
@@ -493,20 +495,16 @@ async def test_a_batch_goes_on_although_every_worker_fails(engine: Engine) -> No
     assert await task_state(engine, task) == "complete"
 
 
-async def test_a_worker_whose_process_died_too_often_counts_as_done_too(database_url: str) -> None:
-    async with Engine(database_url, lease_seconds=0.2) as engine:
-        task = await engine.create_task(batch_template(strategy=CONTINUE), TaskRequest())
-        async with by_hand(engine) as hands:
-            await hands.claim()
-            await hands.complete(analyze=batches(1))
-            async with asyncio.timeout(10):
-                # Nobody renews the leases; the rescuer says when one has run out.
-                while "gather" not in hands.held:
-                    await asyncio.sleep(0.02)
-                    await hands.claim()
-            assert hands.seen("gather")["part_001"]["error"]["error_type"] == "lease_expired"
-            await hands.complete("gather")
-        assert await task_state(engine, task) == "complete"
+async def test_a_worker_whose_process_died_too_often_counts_as_done_too(engine: Engine) -> None:
+    async with by_hand(engine) as hands:
+        task = await started(engine, batch_template(strategy=CONTINUE), hands, batches(1))
+        for _ in range(3):
+            assert await hands.claim() == parts(1)
+            await hands.abandon("part_001")
+        assert await hands.claim() == {"gather"}
+        assert hands.seen("gather")["part_001"]["error"]["error_type"] == "lease_expired"
+        await hands.complete("gather")
+    assert await task_state(engine, task) == "complete"
 
 
 # -- fail_fast

@@ -10,13 +10,28 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings
+from tests.integration.engine_histories import (
+    WORKERS,
+    Claim,
+    Event,
+    Expire,
+    History,
+    Late,
+    Recover,
+    Release,
+    Repeat,
+    Report,
+    Rescue,
+    Verb,
+    Work,
+    histories,
+)
 from tests.integration.engine_model import (
     DONE,
     TERMINAL,
@@ -36,216 +51,12 @@ from tasker_core.orchestration.local_source import LocalStepSource
 from tasker_core.orchestration.operations import StepNotFoundError
 from tasker_core.orchestration.rescuer import Rescuer
 from tasker_core.step_source import LeasedStep, LeaseKey, ReportAnswer, StepReport
-from tasker_core.template import (
-    Backoff,
-    BatchConfig,
-    FailureStrategy,
-    HandlerReference,
-    IdentityStrategy,
-    RetryPolicy,
-    StepTemplate,
-    StepType,
-    TaskTemplate,
-    validate,
-)
-from tasker_core.template.findings import Severity
+from tasker_core.template import StepType
 
 EXAMPLES = int(os.environ.get("TASKER_EXAMPLES", "60"))
 
-#: What each worker has handlers for.
-WORKERS = {"both": ["a", "b"], "half": ["b"]}
-
 #: Leases end only when a test says so.
 DAYS = 1e6
-
-# -- templates
-
-
-@st.composite
-def templates(draw: st.DrawFn, types: Sequence[StepType]) -> TaskTemplate:
-    """A random valid template; steps may come in any order in it."""
-    size = draw(st.integers(3, 10))
-    steps: list[StepTemplate] = []
-    while len(steps) < size:
-        steps.append(_step(draw, steps, draw(st.sampled_from(types)) if steps else StepType.STANDARD))
-        if steps[-1].type is StepType.BATCHABLE:
-            workers = 1 + (draw(st.integers(0, 3)) == 0)
-            steps += [_step(draw, steps, StepType.BATCH_WORKER, steps[-1 - n].name) for n in range(workers)]
-    for step in tuple(steps):
-        if step.type is StepType.DECISION and not any(step.name in other.dependencies for other in steps):
-            steps.append(_step(draw, steps, StepType.STANDARD, step.name))
-    template = TaskTemplate(
-        name="random",
-        namespace_name="test",
-        version="1.0.0",
-        steps=tuple(draw(st.permutations(steps))),
-        identity_strategy=IdentityStrategy.ALWAYS_UNIQUE,
-    )
-    assume(not any(finding.severity is Severity.ERROR for finding in validate(template)))
-    return template
-
-
-def _step(draw: st.DrawFn, before: Sequence[StepTemplate], kind: StepType, needs: str | None = None) -> StepTemplate:
-    """A step after some of those before it, ``needs`` among them; a batch worker after nothing else."""
-    config = None
-    dependencies = [needs] if needs else []
-    if kind is StepType.BATCH_WORKER:
-        config = BatchConfig(
-            parallelism=draw(st.integers(1, 3)), failure_strategy=draw(st.sampled_from(list(FailureStrategy)))
-        )
-    else:
-        moulds_too = kind is StepType.DEFERRED_CONVERGENCE
-        possible = [step.name for step in before if moulds_too or step.type is not StepType.BATCH_WORKER]
-        least = int(kind in (StepType.DECISION, StepType.DEFERRED_CONVERGENCE) and not needs)
-        # The latest come first, so that graphs get deep.
-        chosen = (
-            draw(st.lists(st.sampled_from(possible[::-1]), min_size=least, max_size=3, unique=True)) if possible else []
-        )
-        dependencies += [name for name in chosen if name != needs]
-    retry = RetryPolicy(
-        retryable=draw(st.sampled_from([True, True, True, False])),
-        max_attempts=draw(st.integers(1, 3)),
-        backoff=Backoff.NONE,
-    )
-    return StepTemplate(
-        name=f"s{len(before)}",
-        type=kind,
-        handler=HandlerReference(callable=draw(st.sampled_from("bba"))),
-        dependencies=tuple(dependencies),
-        retry=retry,
-        batch_config=config,
-    )
-
-
-# -- what happens
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A worker asks for steps."""
-
-    worker: str
-    limit: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """A worker reports some of the steps that it holds: which, what their handlers said, and a number for details."""
-
-    worker: str
-    ends: tuple[tuple[int, str, int], ...]
-    want: int
-
-
-@dataclass(frozen=True)
-class Work:
-    """A worker takes all that it can and completes everything that it holds."""
-
-    worker: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Late:
-    """A worker reports a lease that somebody once had, or has."""
-
-    worker: str
-    lease: int
-    said: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A worker sends its last report once more."""
-
-    worker: str
-
-
-@dataclass(frozen=True)
-class Release:
-    """A worker gives a step back, or tries to give back one that it lost."""
-
-    worker: str
-    lease: int
-
-
-@dataclass(frozen=True)
-class Recover:
-    """A worker asks what it holds."""
-
-    worker: str
-
-
-@dataclass(frozen=True)
-class Expire:
-    """A lease runs out."""
-
-    lease: int
-
-
-@dataclass(frozen=True)
-class Rescue:
-    """A rescuer takes all leases that ran out; it may die over it."""
-
-    dies: bool
-
-
-@dataclass(frozen=True)
-class Verb:
-    """An operator does something to a task, and maybe to a step; ``sensible`` looks for one that it fits."""
-
-    verb: str
-    task: int
-    step: int
-    sensible: bool
-    number: int
-
-
-Event: TypeAlias = Claim | Report | Work | Late | Repeat | Release | Recover | Expire | Rescue | Verb
-
-
-@dataclass(frozen=True)
-class History:
-    """Some tasks of one template, and what happens to them."""
-
-    template: TaskTemplate
-    tasks: int
-    events: tuple[Event, ...]
-
-
-SAID = ("success", "success", "success", "success", "retryable", "permanent", "wrong", "yield", "yield_back")
-VERBS = ("cancel", "pause", "resume", "retry", "rerun", "reset", "resolve", "complete", "discard", "settle")
-
-_places = st.integers(0, 30)
-_numbers = st.integers(0, 255)
-_workers = st.sampled_from(list(WORKERS))
-_events = st.one_of(
-    st.builds(Work, _workers, _numbers),
-    st.builds(Claim, _workers, st.integers(1, 6)),
-    st.builds(
-        Report,
-        _workers,
-        st.lists(st.tuples(_places, st.sampled_from(SAID), _numbers), min_size=1, max_size=4).map(tuple),
-        st.integers(0, 4),
-    ),
-    st.builds(Report, _workers, st.tuples(st.tuples(_places, st.sampled_from(SAID), _numbers)), st.integers(0, 4)),
-    st.builds(Late, _workers, _places, st.sampled_from(SAID), _numbers),
-    st.builds(Repeat, _workers),
-    st.builds(Release, _workers, _places),
-    st.builds(Recover, _workers),
-    st.builds(Expire, _places),
-    st.builds(Rescue, st.sampled_from([False, False, True])),
-    st.builds(Verb, st.sampled_from(VERBS), st.integers(0, 1), _places, st.sampled_from([True, True, False]), _numbers),
-    st.builds(Verb, st.sampled_from(VERBS), st.integers(0, 1), _places, st.just(True), _numbers),
-)
-
-
-def histories(types: Sequence[StepType]) -> st.SearchStrategy[History]:
-    return st.builds(
-        History, templates(types), st.sampled_from([1, 1, 2]), st.lists(_events, min_size=1, max_size=40).map(tuple)
-    )
-
 
 # -- the machine
 
@@ -315,14 +126,14 @@ _TABLES = (
 )
 
 _STEPS = """
-    SELECT task_uuid, step.name, step.ordinal, mould.name AS mould, step.state::text, step.attempts,
+    SELECT step.task_uuid, step.name, step.ordinal, mould.name AS mould, step.state::text, step.attempts,
            step.unmet_dependencies, step.result, step.error ->> 'error_type' AS error_type, step.inputs,
            (step.checkpoint ->> 'cursor')::integer AS cursor, queue.status::text, queue.worker_id, queue.lease_id
     FROM tasker.steps AS step
     JOIN tasker.tasks AS task USING (task_uuid)
     JOIN tasker.template_steps AS mould
       ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
-    LEFT JOIN tasker.step_queue AS queue USING (task_uuid, ordinal)"""
+    LEFT JOIN tasker.step_queue AS queue ON queue.task_uuid = step.task_uuid AND queue.ordinal = step.ordinal"""
 
 _TASKS = """
     SELECT task_uuid, state::text, paused_at IS NOT NULL AS paused, total_steps,
@@ -357,9 +168,10 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.run = self.worlds.run
-        self.shape = Shape(self.history.template)
+        template = self.history.template()
+        self.shape = Shape(template)
         requests = [TaskRequest() for _ in range(self.history.tasks)]
-        for task in self.run(self.worlds.engine.create_tasks(self.history.template, requests)):
+        for task in self.run(self.worlds.engine.create_tasks(template, requests)):
             self.tasks[task] = ModelTask(self.shape)
         self.compare()
 
@@ -625,7 +437,7 @@ class Machine:
             states = fitting.get(event.verb, ("pending", "enqueued", "in_progress", "waiting_for_retry", "error"))
             names = [step.name for step in task.steps.values() if step.state in states] or names
         name = names[event.step % len(names)]
-        template_step = task.steps[name].template.name if name in task.steps else list(self.shape.steps)[0]
+        template_step = task.steps[name].template.name if name in task.steps else next(iter(self.shape.steps))
         said = "wrong" if not event.sensible and event.number % 4 == 0 else "success"
         self.do(event.verb, task_uuid, name, self.result_for(task, template_step, said, event.number))
 
@@ -712,7 +524,7 @@ class Machine:
             if unchanged:
                 assert row["changes"] == self.changes[row["task_uuid"]]
             self.changes[row["task_uuid"]] = row["changes"]
-        for task_uuid, task in self.tasks.items():
+        for task in self.tasks.values():
             for names in task.batches.values():
                 workers = [task.steps[name] for name in names]
                 config = self.shape.steps[workers[0].template.name].batch_config if workers else None
@@ -817,13 +629,10 @@ def _batches(shape: Shape, name: str, number: int, *, wrong: bool) -> Any:
 
 # -- the tests
 
-STANDARD, DECISION, BATCHABLE = StepType.STANDARD, StepType.DECISION, StepType.BATCHABLE
-CONVERGENCE = StepType.DEFERRED_CONVERGENCE
-
 FOCUS = {
-    "decisions": (STANDARD, DECISION, DECISION, CONVERGENCE),
-    "batches": (STANDARD, BATCHABLE, CONVERGENCE),
-    "everything": (STANDARD, STANDARD, DECISION, BATCHABLE, CONVERGENCE),
+    "decisions": ("standard", "decision", "decision", "deferred_convergence"),
+    "batches": ("standard", "batchable", "deferred_convergence"),
+    "everything": ("standard", "standard", "decision", "batchable", "deferred_convergence"),
 }
 
 

@@ -11,29 +11,13 @@ from tests.integration.support import fetch, graph, snapshot, until_state
 
 from tasker_core import errors
 from tasker_core.orchestration import Engine, TaskRequest, sweeper
-from tasker_core.orchestration.operations import Operations
-from tasker_core.orchestration.plans import Plans
-from tasker_core.orchestration.sweeper import Sweeper
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
-from tasker_core.store.frozen_task import Audit
 from tasker_core.template import Lifecycle, StalenessAction, TaskTemplate
 
 STEPS: dict[str, list[str]] = {"first": [], "second": ["first"]}
 CALLABLES = {"first": "shop.first", "second": "shop.second"}
 UNLIMITED = graph(STEPS, callables=CALLABLES)
-
-
-@pytest.fixture
-async def sweeps(engine: Engine) -> Sweeper:
-    """A sweeper that ends tasks as the engine does."""
-    plans = Plans(engine.store)
-    operations = Operations(engine.store, plans)
-
-    async def fail_task(task: UUID, reason: str) -> None:
-        await operations.close_task(task, Audit("staleness", "tasker", reason), state=TaskState.ERROR)
-
-    return Sweeper(engine.store, plans, lease_seconds=30, fail_task=fail_task)
 
 
 def limited(**lifecycle: Any) -> TaskTemplate:
@@ -88,13 +72,13 @@ def fine() -> None: ...
 
 
 async def test_a_task_nobody_can_run_becomes_a_dead_letter_and_goes_on_when_workers_come(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     task = await engine.create_task(UNLIMITED, TaskRequest())
     await age(database_url, 59)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 2)
-    assert await sweeps.sweep() == [
+    assert await engine.sweep() == [
         {
             "task_uuid": str(task),
             "namespace": "test",
@@ -125,13 +109,13 @@ async def test_a_task_nobody_can_run_becomes_a_dead_letter_and_goes_on_when_work
         assert await engine.wait(task, 10) is TaskState.COMPLETE
 
 
-async def test_a_second_sweep_adds_nothing(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
+async def test_a_second_sweep_adds_nothing(engine: Engine, database_url: str) -> None:
     await engine.create_task(UNLIMITED, TaskRequest())
     await engine.create_task(limited(), TaskRequest())
     await age(database_url, 100)
-    assert len(await sweeps.sweep()) == 2
+    assert len(await engine.sweep()) == 2
     before = await snapshot(database_url), await dead_letters(database_url)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     assert (await snapshot(database_url), await dead_letters(database_url)) == before
 
 
@@ -145,18 +129,18 @@ async def test_a_second_sweep_adds_nothing(engine: Engine, sweeps: Sweeper, data
     ],
 )
 async def test_the_template_says_what_happens_to_a_stale_task(
-    engine: Engine, sweeps: Sweeper, database_url: str, lifecycle: dict[str, Any], action: str, ends_as: str
+    engine: Engine, database_url: str, lifecycle: dict[str, Any], action: str, ends_as: str
 ) -> None:
     template = limited(max_waiting_for_dependencies_minutes=5, **lifecycle)
     task = await engine.create_task(template, TaskRequest())
     await age(database_url, 4)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 1)
     before = await snapshot(database_url)
     would = action.replace("transitioned", "would_transition").replace("moved", "would_move")
-    assert [found["action"] for found in await sweeps.sweep(dry_run=True)] == [would]
+    assert [found["action"] for found in await engine.sweep(dry_run=True)] == [would]
     assert (await snapshot(database_url), await dead_letters(database_url)) == (before, [])
-    assert [found["action"] for found in await sweeps.sweep()] == [action]
+    assert [found["action"] for found in await engine.sweep()] == [action]
     assert await state(engine, task) == ends_as
     assert len(await dead_letters(database_url)) == ("dlq" in action)
     if ends_as == "error":
@@ -166,12 +150,12 @@ async def test_the_template_says_what_happens_to_a_stale_task(
 
 
 async def test_a_task_that_ended_for_lack_of_workers_stays_noted_and_can_be_retried(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     task = await engine.create_task(limited(), TaskRequest())
     await age(database_url, 100)
-    await sweeps.sweep()
-    await sweeps.sweep()
+    await engine.sweep()
+    await engine.sweep()
     (entry,) = await dead_letters(database_url)
     assert entry["status"] == "pending"
     await engine.retry_task(task, actor="ada")
@@ -179,84 +163,82 @@ async def test_a_task_that_ended_for_lack_of_workers_stays_noted_and_can_be_retr
         assert await engine.wait(task, 10) is TaskState.COMPLETE
 
 
-async def test_a_task_that_only_queues_is_never_stale(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
+async def test_a_task_that_only_queues_is_never_stale(engine: Engine, database_url: str) -> None:
     await engine.create_task(limited(), TaskRequest())
     await age(database_url, 1000)
     await engine.store.register_worker("w1", "host", 1, ["shop.first"])
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
 
 
-async def test_a_pause_between_workers_does_not_count_as_a_lack_of_them(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
+async def test_a_pause_between_workers_does_not_count_as_a_lack_of_them(engine: Engine, database_url: str) -> None:
     await engine.create_task(limited(), TaskRequest())
     await age(database_url, 1000)
     worker = await engine.store.register_worker("w1", "host", 1, ["shop.first"])
     await engine.store.worker_stopped(worker)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 60)
-    assert len(await sweeps.sweep()) == 1
+    assert len(await engine.sweep()) == 1
 
 
 async def test_a_task_is_not_stale_while_a_step_of_it_runs_though_another_lacks_a_worker(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     template = graph({"first": [], "second": []}, callables=CALLABLES, lifecycle=Lifecycle())
     await engine.create_task(template, TaskRequest())
     await age(database_url, 1000)
     await claim(engine)
     await fetch(database_url, "UPDATE tasker.workers SET last_seen_at = last_seen_at - interval '1 day'")
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 1000)
-    assert [found["state"] for found in await sweeps.sweep(dry_run=True)] == ["steps_in_process"]
+    assert [found["state"] for found in await engine.sweep(dry_run=True)] == ["steps_in_process"]
 
 
-async def test_a_paused_or_delayed_task_is_not_stale(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
+async def test_a_paused_or_delayed_task_is_not_stale(engine: Engine, database_url: str) -> None:
     paused = await engine.create_task(limited(), TaskRequest())
     await engine.create_task(limited(), TaskRequest(requested_at=datetime.now(UTC) + timedelta(days=1)))
     await engine.pause_task(paused, actor="ada")
     await age(database_url, 1000)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
 
 
 async def test_a_task_whose_retry_nobody_can_make_is_stale_once_it_is_overdue(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     async with working(engine, {"shop.first": busy}):
         task = await engine.create_task(UNLIMITED, TaskRequest())
         await until_state(engine, task, TaskState.WAITING_FOR_RETRY)
     await age(database_url, 60 + 29)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 2)
-    (found,) = await sweeps.sweep()
+    (found,) = await engine.sweep()
     assert (found["state"], found["threshold_minutes"]) == ("waiting_for_retry", 30)
 
 
 async def test_a_lease_that_nobody_is_left_to_rescue_counts_as_a_step_nobody_runs(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     await engine.create_task(UNLIMITED, TaskRequest())
     await claim(engine)
     await age(database_url, 29)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 3)
-    (found,) = await sweeps.sweep()
+    (found,) = await engine.sweep()
     assert (found["state"], found["reason"]) == ("steps_in_process", "worker_unavailable")
 
 
 async def test_a_task_blocked_by_failures_is_noted_once_and_not_for_lack_of_workers(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     async with working(engine, {"shop.first": broken}):
         task = await engine.create_task(UNLIMITED, TaskRequest())
         await engine.wait(task, 10)
     await age(database_url, 1000)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     assert [entry["reason"] for entry in await dead_letters(database_url)] == ["max_retries_exceeded"]
 
 
 async def test_the_oldest_are_handled_first_and_not_too_many_at_once(
-    engine: Engine, sweeps: Sweeper, database_url: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "BATCH", 2)
     reported = limited(staleness_action=StalenessAction.NONE)
@@ -266,7 +248,7 @@ async def test_the_oldest_are_handled_first_and_not_too_many_at_once(
     await age(database_url, 100)
     handled = []
     for _ in range(4):
-        found = [entry["task_uuid"] for entry in await sweeps.sweep() if entry["action"] != "reported_only"]
+        found = [entry["task_uuid"] for entry in await engine.sweep() if entry["action"] != "reported_only"]
         assert len(found) <= 2
         handled += found
     assert handled == tasks
@@ -276,7 +258,7 @@ async def test_the_oldest_are_handled_first_and_not_too_many_at_once(
 
 
 async def test_past_its_deadline_a_task_ends_even_if_it_is_paused_or_running_or_blocked(
-    engine: Engine, sweeps: Sweeper, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     template = limited(max_duration_minutes=90)
     async with working(engine, {"shop.first": broken}):
@@ -287,53 +269,49 @@ async def test_past_its_deadline_a_task_ends_even_if_it_is_paused_or_running_or_
     paused = await engine.create_task(template, TaskRequest())
     await engine.pause_task(paused, actor="ada")
     await age(database_url, 89)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 1)
-    found = await sweeps.sweep()
+    found = await engine.sweep()
     assert [UUID(entry["task_uuid"]) for entry in found] == [blocked, running, paused]
     assert {entry["action"] for entry in found} == {"transitioned_to_dlq_and_error"}
     assert {entry["reason"] for entry in found} == {"staleness_timeout"}
     assert {entry["threshold_minutes"] for entry in found} == {90}
     assert [await state(engine, task) for task in (blocked, running, paused)] == ["error"] * 3
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     assert [(entry["reason"], entry["status"]) for entry in await dead_letters(database_url)] == [
         ("max_retries_exceeded", "permanently_failed"),
         *[("staleness_timeout", "pending")] * 3,
     ]
 
 
-async def test_a_deadline_that_only_ends_the_task_leaves_no_dead_letter_open(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
+async def test_a_deadline_that_only_ends_the_task_leaves_no_dead_letter_open(engine: Engine, database_url: str) -> None:
     template = limited(max_duration_minutes=90, staleness_action=StalenessAction.ERROR)
     async with working(engine, {"shop.first": broken}):
         task = await engine.create_task(template, TaskRequest())
         await engine.wait(task, 10)
     await age(database_url, 91)
-    assert [entry["action"] for entry in await sweeps.sweep()] == ["transitioned_to_error_only"]
+    assert [entry["action"] for entry in await engine.sweep()] == ["transitioned_to_error_only"]
     assert await state(engine, task) == "error"
     assert [(entry["reason"], entry["status"]) for entry in await dead_letters(database_url)] == [
         ("max_retries_exceeded", "permanently_failed")
     ]
 
 
-async def test_the_deadline_counts_from_the_requested_start(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
+async def test_the_deadline_counts_from_the_requested_start(engine: Engine, database_url: str) -> None:
     start = datetime.now(UTC) + timedelta(minutes=60)
     await engine.create_task(limited(max_duration_minutes=10), TaskRequest(requested_at=start))
     await age(database_url, 65)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     await age(database_url, 10)
-    assert [found["time_in_state_minutes"] for found in await sweeps.sweep()] == [15]
+    assert [found["time_in_state_minutes"] for found in await engine.sweep()] == [15]
 
 
-async def test_a_deadline_that_makes_dead_letters_only_makes_one(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
+async def test_a_deadline_that_makes_dead_letters_only_makes_one(engine: Engine, database_url: str) -> None:
     task = await engine.create_task(limited(max_duration_minutes=10, auto_fail_on_timeout=False), TaskRequest())
     await age(database_url, 11)
-    assert [found["action"] for found in await sweeps.sweep()] == ["moved_to_dlq_only"]
+    assert [found["action"] for found in await engine.sweep()] == ["moved_to_dlq_only"]
     await age(database_url, 100)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     assert [entry["metadata"] for entry in await engine.dlq_entries()] == [
         {"detection_method": "deadline", "time_in_state_minutes": 11, "threshold_minutes": 10}
     ]
@@ -343,49 +321,43 @@ async def test_a_deadline_that_makes_dead_letters_only_makes_one(
 # -- dead letters that resolve themselves
 
 
-async def noted(engine: Engine, sweeps: Sweeper, url: str) -> UUID:
+async def noted(engine: Engine, url: str) -> UUID:
     """A task that was noted for lack of workers."""
     task = await engine.create_task(UNLIMITED, TaskRequest())
     await age(url, 100)
-    assert len(await sweeps.sweep()) == 1
+    assert len(await engine.sweep()) == 1
     return task
 
 
-async def test_a_dead_letter_stays_open_as_long_as_nothing_happens(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
-    await noted(engine, sweeps, database_url)
+async def test_a_dead_letter_stays_open_as_long_as_nothing_happens(engine: Engine, database_url: str) -> None:
+    await noted(engine, database_url)
     await engine.store.register_worker("w1", "host", 1, ["shop.first"])
-    await sweeps.sweep()
+    await engine.sweep()
     assert [entry["status"] for entry in await dead_letters(database_url)] == ["pending"]
 
 
-async def test_a_dead_letter_is_closed_once_its_task_goes_on(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
-    await noted(engine, sweeps, database_url)
+async def test_a_dead_letter_is_closed_once_its_task_goes_on(engine: Engine, database_url: str) -> None:
+    await noted(engine, database_url)
     await claim(engine)
-    assert await sweeps.sweep() == []
+    assert await engine.sweep() == []
     (entry,) = await dead_letters(database_url)
     assert (entry["status"], entry["resolved_by"]) == ("manually_resolved", "tasker")
     assert entry["notes"] == "the task has ended or gone on since"
 
 
-async def test_a_dead_letter_is_closed_once_its_task_ends(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
-    task = await noted(engine, sweeps, database_url)
+async def test_a_dead_letter_is_closed_once_its_task_ends(engine: Engine, database_url: str) -> None:
+    task = await noted(engine, database_url)
     async with working(engine, {"shop.first": fine, "shop.second": fine}):
         await engine.wait(task, 10)
-    await sweeps.sweep()
+    await engine.sweep()
     assert [entry["status"] for entry in await dead_letters(database_url)] == ["manually_resolved"]
 
 
-async def test_a_task_that_went_on_only_to_fail_is_noted_for_that_instead(
-    engine: Engine, sweeps: Sweeper, database_url: str
-) -> None:
-    task = await noted(engine, sweeps, database_url)
+async def test_a_task_that_went_on_only_to_fail_is_noted_for_that_instead(engine: Engine, database_url: str) -> None:
+    task = await noted(engine, database_url)
     async with working(engine, {"shop.first": broken}):
         await engine.wait(task, 10)
-    await sweeps.sweep()
+    await engine.sweep()
     assert [(entry["reason"], entry["status"]) for entry in await dead_letters(database_url)] == [
         ("worker_unavailable", "manually_resolved"),
         ("max_retries_exceeded", "pending"),
@@ -395,11 +367,11 @@ async def test_a_task_that_went_on_only_to_fail_is_noted_for_that_instead(
 # -- sweeps
 
 
-async def test_one_process_sweeps_at_a_time(engine: Engine, sweeps: Sweeper, database_url: str) -> None:
+async def test_one_process_sweeps_at_a_time(engine: Engine, database_url: str) -> None:
     await engine.create_task(UNLIMITED, TaskRequest())
     await age(database_url, 100)
     async with engine.store.database.transaction() as other:
         await other.execute("SELECT pg_advisory_xact_lock(hashtextextended('tasker.sweep', 0))")
-        assert await sweeps.sweep() == []
-        assert len(await sweeps.sweep(dry_run=True)) == 1
-    assert len(await sweeps.sweep()) == 1
+        assert await engine.sweep() == []
+        assert len(await engine.sweep(dry_run=True)) == 1
+    assert len(await engine.sweep()) == 1

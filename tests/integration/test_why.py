@@ -11,8 +11,7 @@ from conftest import working
 from tests.integration.support import fetch, graph, moment, until_state
 
 from tasker_core import errors
-from tasker_core.orchestration import Engine, StepNotFoundError, TaskNotFoundError, TaskRequest, explain
-from tasker_core.orchestration.plans import Plans
+from tasker_core.orchestration import Engine, StepNotFoundError, TaskNotFoundError, TaskRequest
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
 from tasker_core.template import RetryPolicy, TaskTemplate, load_text
@@ -83,7 +82,7 @@ def split(count: int) -> Any:
 
 
 async def why(engine: Engine, task: UUID, step: str | None = None) -> Answers:
-    answers = await explain.why(engine.store, Plans(engine.store), task, step, lease_seconds=30)
+    answers = await engine.why(task, step)
     json.dumps(answers)
     return {answer["step"]: answer for answer in answers}
 

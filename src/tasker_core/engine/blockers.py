@@ -327,12 +327,10 @@ class _Explainer:
         if ordinal in self._structure.moulds:
             before = self._plan.steps[ordinal].dependencies
             return f"it is not needed: {_listed([self._name(other) for other in before])} found nothing for batches"
-        decision, unchosen = self._unchosen.get(ordinal, (None, ordinal))
-        if decision is None:
-            return "it is not needed: nothing called it into being"
-        if unchosen == ordinal:
-            return f"decision {self._name(decision)} did not choose it"
-        return f"decision {self._name(decision)} did not choose {self._name(unchosen)}, which comes before it"
+        decider, unchosen = self._unchosen[ordinal]
+        is_decision = self._plan.steps[decider].step.type is StepType.DECISION
+        verb = f"decision {self._name(decider)} did not choose" if is_decision else f"{self._name(decider)} did not use"
+        return f"{verb} it" if unchosen == ordinal else f"{verb} {self._name(unchosen)}, which comes before it"
 
     def _undecided(self, ordinal: int) -> str:
         deciders = self._deciders.get(ordinal, ())
@@ -362,17 +360,15 @@ class _Explainer:
         return found
 
     def _find_unchosen(self) -> Mapping[int, tuple[int, int]]:
-        """Return for each step that can never exist a decision and what it did not choose: that step or one before."""
+        """Return for each step that can never exist what decided so, and about which step: it or one before it."""
         found: dict[int, tuple[int, int]] = {}
         for ordinal in self._plan.order:
             if self._verdicts[ordinal] is Verdict.DEAD:
-                for before in self._plan.steps[ordinal].dependencies:
-                    if ordinal not in self._structure.chosen.get(before, (ordinal,)):
-                        found[ordinal] = (before, ordinal)
-                    elif before in found:
-                        found[ordinal] = found[before]
-                    if ordinal in found:
-                        break
+                before = self._plan.steps[ordinal].dependencies
+                deciders = [other for other in before if ordinal not in self._structure.chosen.get(other, (ordinal,))]
+                inherited = [found[other] for other in before if other in found]
+                # What neither explains is a mould that its analyzer, the only step before it, passed over.
+                found[ordinal] = inherited[0] if inherited and not deciders else ((*deciders, *before)[0], ordinal)
         return found
 
     # -- words

@@ -323,6 +323,27 @@ def test_a_mould_of_which_no_batches_were_made_is_skipped() -> None:
     assert answers["part"].sentence == "it is not needed: split found nothing for batches"
 
 
+def test_a_mould_that_the_analyzer_passed_over_is_skipped_and_nothing_waits_for_it() -> None:
+    plan = plan_task(
+        load_text(
+            HEADER
+            + """
+  - {name: split, type: batchable, handler: {callable: h}}
+  - {name: part, type: batch_worker, handler: {callable: h}, dependencies: [split], batch_config: {}}
+  - {name: large, type: batch_worker, handler: {callable: h}, dependencies: [split], batch_config: {}}
+  - {name: gather, type: deferred_convergence, handler: {callable: h}, dependencies: [part, large]}
+  - {name: report, type: deferred_convergence, handler: {callable: h}, dependencies: [large]}
+"""
+        )
+    )
+    facts = {"split": DONE, "gather": PENDING, "part_0": LEASED}
+    answers = explained(plan, facts, moulds=("part",))
+    assert answers["large"].blocker is Blocker.SKIPPED
+    assert answers["large"].sentence == "split did not use it"
+    assert answers["report"].sentence == "split did not use large, which comes before it"
+    assert answers["gather"].waits_for == ("part_0",)
+
+
 # -- always
 
 ANY_STEP = st.sampled_from([DONE, PENDING, FAILED, READY, ABANDONED, LEASED, BACKOFF, OVERDUE, DELAYED])

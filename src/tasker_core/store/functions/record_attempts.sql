@@ -124,7 +124,9 @@ BEGIN
     ), child AS (
         SELECT freed_edge.*, mould.callable,
                mould.callable = ANY (p_callables) AND task_uuid <> ALL (paused)
-               AND row_number() OVER (PARTITION BY mould.callable = ANY (p_callables)) <= p_want AS continues
+               AND row_number() OVER (
+                   PARTITION BY mould.callable = ANY (p_callables) ORDER BY freed_edge.place, freed_edge.ordinal
+               ) <= p_want AS continues
         FROM freed_edge
         JOIN tasker.template_steps AS mould
           ON mould.template_id = freed_edge.template_id AND mould.ordinal = freed_edge.template_ordinal
