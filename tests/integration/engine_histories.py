@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from tasker_core.template import (
@@ -20,6 +19,8 @@ from tasker_core.template import (
     validate,
 )
 from tasker_core.template.findings import Severity
+
+_Option = TypeVar("_Option")
 
 #: What each worker has handlers for.
 WORKERS = {"both": ["a", "b"], "half": ["b"]}
@@ -79,51 +80,64 @@ class History:
         )
 
 
-@st.composite
-def graphs(draw: st.DrawFn, types: Sequence[str]) -> tuple[Step, ...]:
-    """Random steps of a valid template, in any order."""
-    size = draw(st.integers(3, 10))
+class Dice:
+    """Throws that are decided by bytes, so that random choices shrink."""
+
+    def __init__(self, throws: bytes) -> None:
+        self._throws = iter(throws)
+
+    def below(self, limit: int) -> int:
+        """Return a number from 0; zeros once the bytes are used up."""
+        return next(self._throws, 0) % limit
+
+    def pick(self, options: Sequence[_Option]) -> _Option:
+        """Return one of some options."""
+        return options[self.below(len(options))]
+
+
+def graph(dice: Dice, types: Sequence[str]) -> tuple[Step, ...]:
+    """Return the steps of a random template, in any order."""
+    size = 3 + dice.below(8)
     steps: list[Step] = []
     while len(steps) < size:
-        steps.append(_step(draw, steps, draw(st.sampled_from(types)) if steps else "standard"))
+        steps.append(_step(dice, steps, dice.pick(types) if steps else "standard"))
         if steps[-1].type == "batchable":
             analyzer = steps[-1].name
-            workers = draw(st.sampled_from([1, 1, 1, 2]))
-            steps += [_worker(draw, f"s{len(steps) + place}", analyzer) for place in range(workers)]
+            steps += [_worker(dice, f"s{len(steps) + place}", analyzer) for place in range(dice.pick([1, 1, 1, 2]))]
     for step in tuple(steps):
         if step.type == "decision" and not any(step.name in other.after for other in steps):
-            steps.append(_step(draw, steps, "standard", step.name))
-    drawn = tuple(draw(st.permutations(steps)))
-    assume(not any(finding.severity is Severity.ERROR for finding in validate(History(drawn, ()).template())))
-    return drawn
+            steps.append(_step(dice, steps, "standard", step.name))
+    for last in range(len(steps) - 1, 0, -1):
+        other = last - dice.below(last + 1)
+        steps[last], steps[other] = steps[other], steps[last]
+    return tuple(steps)
 
 
-def _step(draw: st.DrawFn, before: Sequence[Step], kind: str, needs: str | None = None) -> Step:
-    """A step after some of those before it, ``needs`` among them."""
+def _step(dice: Dice, before: Sequence[Step], kind: str, needs: str | None = None) -> Step:
+    """Return a step after some of those before it, ``needs`` among them."""
     possible = [step.name for step in before if kind == "deferred_convergence" or step.type != "batch_worker"]
     least = int(kind in ("decision", "deferred_convergence") and needs is None)
-    # The latest come first, so that graphs get deep.
-    names = st.lists(st.sampled_from(possible[::-1]), min_size=least, max_size=3, unique=True)
-    after = draw(names) if possible else []
+    # Mostly the latest, so that graphs get deep.
+    after = [possible[-1 - dice.below(len(possible)) * dice.below(2)] for _ in range(least + dice.below(3)) if possible]
     return Step(
         f"s{len(before)}",
         kind,
         tuple(dict.fromkeys([*([needs] if needs else []), *after])),
-        callable=draw(st.sampled_from("bba")),
-        attempts=draw(st.integers(1, 3)),
-        retryable=draw(st.sampled_from([True, True, True, False])),
+        callable=dice.pick("bba"),
+        attempts=1 + dice.below(3),
+        retryable=dice.below(4) < 3,
     )
 
 
-def _worker(draw: st.DrawFn, name: str, analyzer: str) -> Step:
+def _worker(dice: Dice, name: str, analyzer: str) -> Step:
     return Step(
         name,
         "batch_worker",
         (analyzer,),
-        callable=draw(st.sampled_from("bba")),
-        attempts=draw(st.integers(1, 3)),
-        parallelism=draw(st.integers(1, 3)),
-        strategy=draw(st.sampled_from([strategy.value for strategy in FailureStrategy])),
+        callable=dice.pick("bba"),
+        attempts=1 + dice.below(3),
+        parallelism=1 + dice.below(3),
+        strategy=dice.pick([strategy.value for strategy in FailureStrategy]),
     )
 
 
@@ -203,61 +217,78 @@ class Rescue:
 
 @dataclass(frozen=True)
 class Verb:
-    """An operator does something to a task, and maybe to a step; ``sensible`` looks for one that it fits."""
+    """An operator does something to a task, or to a step of it, whether it fits or not."""
 
     verb: str
     task: int
     step: int
-    sensible: bool
     number: int
 
 
-Event: TypeAlias = Claim | Report | Work | Late | Repeat | Release | Recover | Expire | Rescue | Verb
+@dataclass(frozen=True)
+class Fitting:
+    """An operator does something that fits the task's state."""
 
+    task: int
+    verb: int
+    step: int
+    number: int
+
+
+Event: TypeAlias = Claim | Report | Work | Late | Repeat | Release | Recover | Expire | Rescue | Verb | Fitting
 
 SAID = ("success", "success", "success", "success", "retryable", "permanent", "wrong", "yield", "yield_back")
-ENDING_VERBS = ("cancel", "discard", "settle")
-VERBS = ("pause", "resume", "retry", "rerun", "rerun", "reset", "reset", "resolve", "complete", "complete")
+VERBS = (
+    *("pause", "resume", "retry", "rerun", "reset", "resolve", "complete"),
+    *("pause", "resume", "retry", "rerun", "reset", "resolve", "complete"),
+    *("cancel", "discard", "settle"),
+)
+_BYTES_FOR_STEPS = 160
+_BYTES_FOR_EVENT = 16
+_EVENTS = 70
 
-_places = st.integers(0, 30)
-_numbers = st.integers(0, 255)
-_workers = st.sampled_from(list(WORKERS))
-_end = st.tuples(_places, st.sampled_from(SAID), _numbers)
-_reports = st.one_of(
-    st.builds(Report, _workers, st.tuples(_end), st.integers(0, 4)),
-    st.builds(Report, _workers, st.lists(_end, min_size=2, max_size=4).map(tuple), st.integers(0, 4)),
-)
-_verbs = st.builds(
-    Verb,
-    st.sampled_from([*VERBS, *VERBS, *ENDING_VERBS]),
-    st.integers(0, 1),
-    _places,
-    st.sampled_from([True, True, True, False]),
-    _numbers,
-)
-_events = st.one_of(
-    # Nothing, so that a history can shrink without becoming another one.
-    st.none(),
-    st.builds(Work, _workers, _numbers),
-    st.builds(Work, st.just("both"), _numbers),
-    st.builds(Claim, _workers, st.integers(1, 6)),
-    _reports,
-    _reports,
-    _reports,
-    st.builds(Late, _workers, _places, st.sampled_from(SAID), _numbers),
-    st.builds(Repeat, _workers),
-    st.builds(Release, _workers, _places),
-    st.builds(Recover, _workers),
-    st.builds(Expire, _places),
-    st.builds(Rescue, st.sampled_from([False, False, True])),
-    _verbs,
-    _verbs,
-    _verbs,
-)
+
+def event(dice: Dice) -> Event | None:
+    """Return something that happens, or nothing."""
+    kind, worker = dice.below(32), dice.pick(list(WORKERS))
+    if kind < 4:
+        # Zeros are nothing, so that a history can shrink without becoming another one.
+        return Claim(worker, 1 + dice.below(4)) if kind else None
+    if kind < 14:
+        ends = [(dice.below(30), dice.pick(SAID), dice.below(256)) for _ in range(dice.pick([1, 1, 2, 3]))]
+        return Report(worker, tuple(ends), dice.below(4))
+    match kind:
+        case 14 | 15:
+            return Work(worker, dice.below(256))
+        case 16:
+            return Late(worker, dice.below(30), dice.pick(SAID), dice.below(256))
+        case 17:
+            return Repeat(worker)
+        case 18:
+            return Release(worker, dice.below(30))
+        case 19:
+            return Recover(worker)
+        case 20 | 21:
+            return Expire(dice.below(30))
+        case 22 | 23:
+            return Rescue(dies=dice.below(4) == 1)
+        case 24 | 25:
+            return Verb(dice.pick(VERBS), dice.below(2), dice.below(30), dice.below(256))
+    return Fitting(dice.below(2), dice.below(7), dice.below(30), dice.below(256))
 
 
 def histories(types: Sequence[str]) -> st.SearchStrategy[History]:
     """Histories of tasks whose templates have steps of these types."""
-    # Without a least number most histories would be too short to get anywhere.
-    events = st.lists(_events, min_size=40, max_size=80).map(lambda drawn: tuple(e for e in drawn if e is not None))
-    return st.builds(History, graphs(types), events, st.sampled_from([1, 1, 2]))
+
+    def history(throws: bytes) -> History:
+        steps = graph(Dice(throws[1:_BYTES_FOR_STEPS]), types)
+        starts = range(_BYTES_FOR_STEPS, len(throws), _BYTES_FOR_EVENT)
+        events = [event(Dice(throws[start : start + _BYTES_FOR_EVENT])) for start in starts]
+        return History(steps, tuple(each for each in events if each is not None), 1 + (throws[0] % 4 == 1))
+
+    def is_valid(history: History) -> bool:
+        return not any(finding.severity is Severity.ERROR for finding in validate(history.template()))
+
+    # One draw of bytes, and not a tree of strategies, whose examples would mostly repeat parts of each other.
+    size = _BYTES_FOR_STEPS + _EVENTS * _BYTES_FOR_EVENT
+    return st.binary(min_size=size, max_size=size).map(history).filter(is_valid)

@@ -375,7 +375,7 @@ async def test_no_more_workers_run_at_once_than_allowed_while_work_goes_on(engin
         running += 1
         most = max(most, running)
         # Looking takes a while, in which the others may start if they can.
-        found = await states(engine, UUID(context.task_uuid))
+        found = await states(engine, context.task_uuid)
         released.append(sum(found[name] in RELEASED for name in parts(*range(1, 11))))
         running -= 1
         if context.step_inputs["cursor"]["batch_id"].endswith("3") and not context.is_retry():

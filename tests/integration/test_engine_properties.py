@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from tests.integration.engine_histories import (
     Claim,
     Event,
     Expire,
+    Fitting,
     History,
     Late,
     Recover,
@@ -199,7 +201,7 @@ class Machine:
                 self.expire(event.lease)
             case Rescue():
                 self.rescue(dies=event.dies)
-            case Verb():
+            case Verb() | Fitting():
                 self.verb(event)
         self.compare()
 
@@ -428,18 +430,21 @@ class Machine:
 
     # -- verbs
 
-    def verb(self, event: Verb) -> None:
+    def verb(self, event: Verb | Fitting) -> None:
         task_uuid = list(self.tasks)[event.task % len(self.tasks)]
         task = self.tasks[task_uuid]
-        names = [*task.steps, *(self.shape.steps.keys() - task.steps.keys()), "nothing"]
-        if event.sensible:
-            fitting = {"reset": ("error",), "rerun": (*DONE, "error", "cancelled")}
-            states = fitting.get(event.verb, ("pending", "enqueued", "in_progress", "waiting_for_retry", "error"))
-            names = [step.name for step in task.steps.values() if step.state in states] or names
+        names = [*task.steps, *sorted(self.shape.steps.keys() - task.steps.keys()), "nothing"]
+        verb = event.verb
+        if isinstance(verb, int):
+            fitting = {verb: names for verb, names in _fitting(task).items() if names}
+            if not fitting:
+                return
+            verb = list(fitting)[verb % len(fitting)]
+            names = fitting[verb]
         name = names[event.step % len(names)]
         template_step = task.steps[name].template.name if name in task.steps else next(iter(self.shape.steps))
-        said = "wrong" if not event.sensible and event.number % 4 == 0 else "success"
-        self.do(event.verb, task_uuid, name, self.result_for(task, template_step, said, event.number))
+        said = "wrong" if isinstance(event, Verb) and event.number % 4 == 0 else "success"
+        self.do(verb, task_uuid, name, self.result_for(task, template_step, said, event.number))
 
     def do(self, verb: str, task_uuid: UUID, name: str, result: dict[str, Any]) -> None:
         """Do what an operator would, in both worlds."""
@@ -458,10 +463,10 @@ class Machine:
         }
         if verb in on_step:
             there, here = on_step[verb]
-            self.both(task_uuid, partial(there, task_uuid, name, **who), partial(here, name))
+            self.both(task_uuid, partial(there, task_uuid, name, **who), partial(here, name), try_first=verb == "rerun")
         elif verb in on_task:
             there, here = on_task[verb]
-            self.both(task_uuid, partial(there, task_uuid, **who), here)
+            self.both(task_uuid, partial(there, task_uuid, **who), here, try_first=verb in ("cancel", "retry"))
         elif verb == "complete":
             there = partial(engine.complete_step, task_uuid, name, result, **who)
             self.both(task_uuid, there, partial(task.complete, name, result))
@@ -486,10 +491,22 @@ class Machine:
                 self.both(task_uuid, there, here)
                 return
 
-    def both(self, task_uuid: UUID, there: Callable[..., Awaitable[dict[str, Any]]], here: Callable[[], bool]) -> None:
+    def both(
+        self,
+        task_uuid: UUID,
+        there: Callable[..., Awaitable[dict[str, Any]]],
+        here: Callable[[], bool],
+        *,
+        try_first: bool = False,
+    ) -> None:
         """Do the same in both worlds: first in the model, whose answer the engine must give."""
         task = self.tasks[task_uuid]
         before = task.state
+        tried = None
+        if try_first:
+            with contextlib.suppress(IllegalMoveError, StepNotFoundError):
+                tried = self.run(_awaited(there(dry_run=True)))
+            self.compare(unchanged=True)
         try:
             changed = here()
         except (Refused, NoSuchStep) as error:
@@ -500,6 +517,7 @@ class Machine:
             return
         answer = self.run(_awaited(there()))
         answer = answer.get("change", answer)
+        assert tried is None or answer == tried | {"dry_run": False}
         assert (answer["changed"], answer["from_state"], answer["to_state"]) == (changed, before, task.state)
         self.compare(unchanged=not changed)
 
@@ -566,6 +584,27 @@ class Machine:
             "inputs": (step.inputs or {}).get("cursor"),
             "queue": (status, *lease),
         }
+
+
+def _fitting(task: ModelTask) -> dict[str, list[str]]:
+    """Return the verbs that fit a task's state, except those that end it, each with the steps that it fits."""
+
+    def steps(*states: str) -> list[str]:
+        return [step.name for step in task.steps.values() if step.state in states]
+
+    unfinished = steps("pending", "enqueued", "in_progress", "waiting_for_retry", "error")
+    match task.state:
+        case "cancelled" | "resolved_manually":
+            return {}
+        case "complete":
+            return {"rerun": steps(*DONE)}
+        case "error" | "blocked_by_failures":
+            may_run = steps(*DONE, "error", "cancelled")
+            failed = steps("error")
+            return {"reset": failed, "rerun": may_run, "complete": unfinished, "resolve": unfinished, "retry": [""]}
+    failed = steps("error")
+    change_pause = {"resume" if task.paused else "pause": [""]}
+    return {"reset": failed, **change_pause, "complete": unfinished, "resolve": unfinished, "retry": failed[:1]}
 
 
 async def _awaited(awaitable: Awaitable[dict[str, Any]]) -> dict[str, Any]:

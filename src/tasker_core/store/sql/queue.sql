@@ -9,12 +9,16 @@ RETURNING queue.task_uuid, queue.ordinal, queue.lease_id
 
 -- name: release_leases
 -- Gives leases back unused: the attempt is not counted and the step is ready at once, unless its task is paused.
-WITH released AS (
+WITH task AS MATERIALIZED (
+    -- Locked, as whoever pauses it does.
+    SELECT task_uuid, paused_at FROM tasker.tasks
+    WHERE task_uuid = ANY ($2::uuid[]) ORDER BY task_uuid FOR NO KEY UPDATE
+), released AS (
     UPDATE tasker.step_queue AS queue
     SET status = CASE WHEN task.paused_at IS NULL THEN 'ready' ELSE 'held' END::tasker.queue_status,
         worker_id = NULL, lease_id = NULL, leased_at = NULL, wake_at = NULL, attempt = queue.attempt - 1
     FROM unnest($2::uuid[], $3::integer[], $4::bigint[]) AS held (task_uuid, ordinal, lease_id)
-    JOIN tasker.tasks AS task USING (task_uuid)
+    JOIN task USING (task_uuid)
     WHERE queue.task_uuid = held.task_uuid AND queue.ordinal = held.ordinal
       AND queue.worker_id = $1 AND queue.lease_id = held.lease_id
     RETURNING queue.task_uuid, queue.ordinal, queue.attempt
