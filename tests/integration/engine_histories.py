@@ -1,6 +1,6 @@
 """Random templates and random histories of what may happen to their tasks, in a form that is short to write down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias, TypeVar
 
@@ -237,7 +237,10 @@ class Fitting:
 
 Event: TypeAlias = Claim | Report | Work | Late | Repeat | Release | Recover | Expire | Rescue | Verb | Fitting
 
-SAID = ("success", "success", "success", "success", "retryable", "permanent", "wrong", "yield", "yield_back")
+SAID = (
+    *("success", "success", "success", "success", "permanent", "permanent", "permanent"),
+    *("retryable", "retryable", "yield", "wrong", "yield_back"),
+)
 VERBS = (
     *("pause", "resume", "retry", "rerun", "reset", "resolve", "complete"),
     *("pause", "resume", "retry", "rerun", "reset", "resolve", "complete"),
@@ -250,31 +253,38 @@ _EVENTS = 70
 
 def event(dice: Dice) -> Event | None:
     """Return something that happens, or nothing."""
-    kind, worker = dice.below(32), dice.pick(list(WORKERS))
-    if kind < 4:
-        # Zeros are nothing, so that a history can shrink without becoming another one.
-        return Claim(worker, 1 + dice.below(4)) if kind else None
-    if kind < 14:
-        ends = [(dice.below(30), dice.pick(SAID), dice.below(256)) for _ in range(dice.pick([1, 1, 2, 3]))]
-        return Report(worker, tuple(ends), dice.below(4))
-    match kind:
-        case 14 | 15:
-            return Work(worker, dice.below(256))
-        case 16:
-            return Late(worker, dice.below(30), dice.pick(SAID), dice.below(256))
-        case 17:
-            return Repeat(worker)
-        case 18:
-            return Release(worker, dice.below(30))
-        case 19:
-            return Recover(worker)
-        case 20 | 21:
-            return Expire(dice.below(30))
-        case 22 | 23:
-            return Rescue(dies=dice.below(4) == 1)
-        case 24 | 25:
-            return Verb(dice.pick(VERBS), dice.below(2), dice.below(30), dice.below(256))
-    return Fitting(dice.below(2), dice.below(7), dice.below(30), dice.below(256))
+    # Zeros are nothing, so that a history can shrink without becoming another one.
+    return dice.pick(_MAKERS)(dice)
+
+
+def _worker_of(dice: Dice) -> str:
+    return dice.pick(list(WORKERS))
+
+
+def _report(dice: Dice) -> Event:
+    ends = [(dice.below(30), dice.pick(SAID), dice.below(256)) for _ in range(dice.pick([1, 1, 2, 3]))]
+    return Report(_worker_of(dice), tuple(ends), dice.below(4))
+
+
+def _fitting(dice: Dice) -> Event:
+    return Fitting(dice.below(2), dice.below(30), dice.below(30), dice.below(256))
+
+
+#: The more often one is here, the more often it happens.
+_MAKERS: list[Callable[[Dice], Event | None]] = [
+    lambda dice: None,
+    *[lambda dice: Claim(_worker_of(dice), 1 + dice.below(4))] * 3,
+    *[_report] * 13,
+    *[lambda dice: Work(_worker_of(dice), dice.below(256))] * 3,
+    lambda dice: Late(_worker_of(dice), dice.below(30), dice.pick(SAID), dice.below(256)),
+    lambda dice: Repeat(_worker_of(dice)),
+    lambda dice: Release(_worker_of(dice), dice.below(30)),
+    lambda dice: Recover(_worker_of(dice)),
+    *[lambda dice: Expire(dice.below(30))] * 2,
+    *[lambda dice: Rescue(dies=dice.below(4) == 1)] * 2,
+    *[lambda dice: Verb(dice.pick(VERBS), dice.below(2), dice.below(30), dice.below(256))] * 2,
+    *[_fitting] * 6,
+]
 
 
 def histories(types: Sequence[str]) -> st.SearchStrategy[History]:

@@ -98,7 +98,7 @@ def print_change(change: dict[str, Any]) -> None:
     if not change["changed"]:
         success(f"nothing to do: task {task} {_ALREADY.get(verb, f'is {before} and stays so')}")
         return
-    move = f"stays {before}" if before == after else f"{before} → {after}"
+    move = before if before == after else f"{before} → {after}"
     if change["dry_run"]:
         warn(f"dry run of {verb}, nothing is changed")
         out.print(f"task {task}: {escape(move)}", soft_wrap=True)

@@ -80,6 +80,8 @@ async def _require_same_template(opened: Engine, task_uuid: UUID, template: Task
     stored, wanted = (task["namespace"], task["name"]), (template.namespace_name, template.name)
     if stored != wanted:
         fail(f"task {task_uuid} is of the template {'/'.join(stored)}, not {'/'.join(wanted)}", ExitCode.USAGE)
+    if task["paused_at"] is not None:
+        warn(f"the task is paused by {task['paused_by']}; it goes on after: tasker task resume {task_uuid}")
     return task_uuid
 
 

@@ -153,7 +153,7 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
         if as_json:
             print_json({"task_uuid": str(task), "history": changes})
             return
-        table = Table("Time", "Step", "Attempt", "From", "To", "Worker", "Detail", box=None, header_style="bold")
+        table = Table("Time", "Step", "Attempt", "From", "To", "By", "Detail", box=None, header_style="bold")
         for change in changes:
             table.add_row(
                 change["occurred_at"][:23].replace("T", " "),

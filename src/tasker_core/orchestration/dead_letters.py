@@ -57,18 +57,21 @@ class DeadLetters:
     async def resolve(
         self, entry_uuid: UUID, *, action: str, actor: str, notes: str | None, dry_run: bool
     ) -> dict[str, Any]:
-        """Close an entry and do what it takes, in one transaction."""
+        """Close an entry and do what it takes. The verb that does so closes the entry in its own transaction."""
         chosen = ACTIONS.get(action)
         if chosen is None:
             raise ValueError(f"unknown action {action!r}; there are {', '.join(ACTIONS)}")
         entry = await self.entry(entry_uuid)
         if entry["resolution_status"] != "pending":
-            raise IllegalMoveError(f"dead letter {entry_uuid} is {entry['resolution_status']} already")
+            raise _closed_already(entry)
         audit = Audit(action, actor, notes or chosen.reason)
         change = await self._act(entry, action, audit, dry_run=dry_run)
         if not dry_run:
-            await self._store.resolve_dead_letter(entry_uuid, chosen.status, actor, notes)
+            # Still open if there was nothing to do, or nothing was wanted.
+            closed = await self._store.resolve_dead_letter(entry_uuid, chosen.status, actor, notes)
             entry = await self.entry(entry_uuid)
+            if change is None and not closed:
+                raise _closed_already(entry)
         return entry | {"change": change}
 
     async def _act(self, entry: dict[str, Any], action: str, audit: Audit, *, dry_run: bool) -> dict[str, Any] | None:
@@ -93,3 +96,7 @@ class DeadLetters:
             case "cancel":
                 return await self._operations.cancel_task(task_uuid, audit, dry_run=dry_run)
         return None
+
+
+def _closed_already(entry: dict[str, Any]) -> IllegalMoveError:
+    return IllegalMoveError(f"dead letter {entry['dlq_entry_uuid']} is {entry['resolution_status']} already")

@@ -337,8 +337,13 @@ class Operations:
 
     @contextlib.asynccontextmanager
     async def _operation(self, task_uuid: UUID, audit: Audit, *, dry_run: bool = False) -> AsyncIterator[Operation]:
+        # First, since it may need a connection: whoever holds one and waits for another can wait for ever.
+        template_id = await self._store.template_of_task(task_uuid)
+        if template_id is None:
+            raise TaskNotFoundError(task_uuid)
+        plan = await self._plans.get(template_id)
         with contextlib.suppress(_UndoneError):
             async with frozen_task(self._store.database, task_uuid) as frozen:
                 if frozen is None:
                     raise TaskNotFoundError(task_uuid)
-                yield Operation(frozen, await self._plans.get(frozen.template_id), audit, dry_run=dry_run)
+                yield Operation(frozen, plan, audit, dry_run=dry_run)

@@ -54,10 +54,12 @@ def _attempt_changes(row: asyncpg.Record) -> list[dict[str, Any]]:
     changes = []
     # A step that continues its worker's chain is claimed in the instant in which it becomes ready.
     continued = enqueued_at is not None and enqueued_at == leased_at
-    if enqueued_at is not None and before == "pending" and not continued:
+    if enqueued_at is not None and before == "pending" and not continued and row["verb"] is None:
         changes.append(_change(enqueued_at, name, None, before, "enqueued", None, None))
         before = "enqueued"
-    if leased_at is not None:
+    # An operator who ends a step takes a lease for it; that is no claim that anybody wants to see.
+    by_hand = ended_at is not None and row["verb"] is not None and row["from_state"] != "in_progress"
+    if leased_at is not None and not by_hand:
         changes.append(_change(leased_at, name, attempt, before, "in_progress", worker, None))
     if ended_at is not None:
         changes.append(_change(ended_at, name, attempt, row["from_state"], row["to_state"], worker, row))
@@ -77,7 +79,7 @@ def _change(
     return {
         "occurred_at": at.isoformat(),
         "step": step,
-        "attempt": attempt,
+        "attempt": attempt or None,
         "from_state": before,
         "to_state": after,
         "worker": worker,

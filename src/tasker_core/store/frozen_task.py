@@ -89,7 +89,6 @@ class FrozenTask:
     ) -> None:
         self._connection = connection
         self.task_uuid = task_uuid
-        self.template_id: int = row["template_id"]
         self.state: str = row["state"]
         self.closed_as: str | None = row["closed_as"]
         self.is_paused: bool = row["paused_at"] is not None
@@ -200,19 +199,8 @@ class FrozenTask:
             step.ordinal if step is not None else None,
             status,
             audit.actor,
-            f"{audit.verb}: {audit.reason}" if audit.reason else audit.verb,
+            audit.reason or audit.verb,
         )
-
-    async def add_dead_letter(self, reason: str, snapshot: dict[str, Any], metadata: dict[str, Any]) -> UUID | None:
-        """Note that the task needs a person, unless that is noted already (then None)."""
-        entry: UUID | None = await self._connection.fetchval(
-            _DEAD_LETTERS["add_dead_letter"],
-            self.task_uuid,
-            reason,
-            serialization.dumps(snapshot),
-            serialization.dumps(metadata),
-        )
-        return entry
 
 
 @contextlib.asynccontextmanager

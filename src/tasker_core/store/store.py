@@ -389,6 +389,11 @@ class Store:
         """Return one task for display, or None."""
         return await self.database.fetch_row(_TASKS["task"], task_uuid)
 
+    async def template_of_task(self, task_uuid: UUID) -> int | None:
+        """Return the id of the template that a task is a run of; None if there is no such task."""
+        template_id: int | None = await self.database.fetch_value(_TASKS["template_of_task"], task_uuid)
+        return template_id
+
     async def task_states(self, task_uuids: Sequence[UUID]) -> dict[UUID, str]:
         """Return the states of tasks; unknown tasks are left out."""
         return {row[0]: row[1] for row in await self.database.fetch(_TASKS["task_states"], task_uuids)}
@@ -437,9 +442,10 @@ class Store:
         """Return the numbers of dead letters by reason."""
         return await self.database.fetch(_DEAD_LETTERS["dead_letter_stats"])
 
-    async def resolve_dead_letter(self, entry_uuid: UUID, status: str, actor: str, notes: str | None) -> None:
-        """Close a dead letter, or note more about how it was closed."""
-        await self.database.fetch(_DEAD_LETTERS["resolve_dead_letter"], entry_uuid, status, actor, notes)
+    async def resolve_dead_letter(self, entry_uuid: UUID, status: str, actor: str, notes: str | None) -> bool:
+        """Close a dead letter; return False if it was closed already."""
+        closed = await self.database.fetch(_DEAD_LETTERS["resolve_dead_letter"], entry_uuid, status, actor, notes)
+        return bool(closed)
 
 
 def _sparse(values: list[_Value | None]) -> list[_Value | None]:

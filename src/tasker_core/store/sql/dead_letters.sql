@@ -30,11 +30,11 @@ SELECT reason::text AS dlq_reason, count(*) AS total_entries,
 FROM tasker.dead_letters GROUP BY reason ORDER BY reason
 
 -- name: resolve_dead_letter
--- Closes an entry, or changes how it was closed.
+-- Closes an entry, unless somebody did.
 UPDATE tasker.dead_letters
-SET status = $2::text::tasker.dead_letter_status, resolved_at = clock_timestamp(), resolved_by = $3,
-    notes = coalesce($4, notes)
-WHERE entry_uuid = $1
+SET status = $2::text::tasker.dead_letter_status, resolved_at = clock_timestamp(), resolved_by = $3, notes = $4
+WHERE entry_uuid = $1 AND status = 'pending'
+RETURNING entry_uuid
 
 -- name: resolve_dead_letters_of_task
 -- Closes the open entries of a task: all of them ($2 is null), or those of one step, and that of the task itself once

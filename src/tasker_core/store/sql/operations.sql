@@ -2,8 +2,7 @@
 
 -- name: freeze_task
 -- Locks a task against records and claims that would move it; returns how it stands.
-SELECT template_id, state::text, closed_as::text, priority, revision, reruns, paused_at, paused_by, requested_at,
-       created_at
+SELECT state::text, closed_as::text, paused_at
 FROM tasker.tasks WHERE task_uuid = $1 FOR NO KEY UPDATE
 
 -- name: freeze_queue

@@ -9,6 +9,10 @@ SELECT task_uuid, template_id, context, correlation_id, parent_correlation_id, p
        source_system, reason, tags, reruns
 FROM tasker.tasks WHERE task_uuid = ANY ($1::uuid[])
 
+-- name: template_of_task
+-- Which template a task is a run of.
+SELECT template_id FROM tasker.tasks WHERE task_uuid = $1
+
 -- name: task_states
 -- The states of tasks.
 SELECT task_uuid, state::text FROM tasker.tasks WHERE task_uuid = ANY ($1::uuid[])
