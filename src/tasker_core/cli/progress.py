@@ -138,7 +138,8 @@ def _change_line(change: dict[str, Any]) -> str:
     error = f": {escape(first_line(change['error']['message']))}" if change["error"] else ""
     at = datetime.fromisoformat(change["occurred_at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     state = change["to_state"]
-    return f"[dim]{at}[/] {name}{attempt} [{STATE_STYLES.get(state, 'default')}]{state}[/]{error}"
+    by_hand = escape(f" ({change['verb']} by {change['actor']})") if change["verb"] else ""
+    return f"[dim]{at}[/] {name}{attempt} [{STATE_STYLES.get(state, 'default')}]{state}[/]{by_hand}{error}"
 
 
 class _Picture:

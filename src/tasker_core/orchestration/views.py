@@ -41,8 +41,17 @@ def history_view(tasks: Iterable[asyncpg.Record], steps: Iterable[asyncpg.Record
     changes = [
         _change(row["occurred_at"], None, None, row["from_state"], row["to_state"], row["worker"], row) for row in tasks
     ]
-    for row in steps:
-        changes += _attempt_changes(row)
+    rows = list(steps)
+    # A step that was put into the queue by hand has its row for that already.
+    by_hand = {(row["name"], row["occurred_at"]) for row in rows if row["verb"] is not None}
+    for row in rows:
+        changes += (
+            change
+            for change in _attempt_changes(row)
+            if change["verb"] is not None
+            or change["to_state"] != "enqueued"
+            or (row["name"], row["enqueued_at"]) not in by_hand
+        )
     # In one instant the step's change comes first: the task's follows from it.
     return sorted(changes, key=lambda change: (change["occurred_at"], change["step"] is None))
 
