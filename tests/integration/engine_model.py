@@ -302,15 +302,15 @@ class ModelTask:
 
     # -- reports
 
+    def keep(self, said: Sequence[tuple[ModelStep, Said]]) -> list[str]:
+        """Keep the checkpoints among what handlers said of steps whose leases hold; return the names of those steps."""
+        return [step.name for step, what in said if what.kind == "yield" and self._checkpoint(step, what)]
+
     def report(self, said: Sequence[tuple[ModelStep, Said]]) -> list[str]:
         """Take what handlers said of steps whose leases hold, all in one call; return the names of freed steps."""
         groups: list[list[tuple[ModelStep, Said]]] = [[]]
         deciding = 0
-        yielded = []
         for step, what in said:
-            if what.kind == "yield" and self._checkpoint(step, what):
-                yielded.append(step.name)
-                continue
             if what.kind == "yield":
                 what = Said("permanent", error_type="checkpoint_error")
             # What calls for other steps is carried out one after the other.
@@ -318,8 +318,7 @@ class ModelTask:
             deciding += step.template.type in DECIDING
             groups += [[] for _ in range(number + 1 - len(groups))]
             groups[number].append((step, what))
-        freed = [name for group in groups for name in self._end(group)]
-        return yielded + [name for name in freed if self.steps[name].state == "enqueued"]
+        return [name for group in groups for name in self._end(group)]
 
     def _checkpoint(self, step: ModelStep, what: Said) -> bool:
         result = what.result

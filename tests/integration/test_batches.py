@@ -548,6 +548,17 @@ async def test_a_worker_that_waits_for_its_retry_is_cancelled_too(engine: Engine
     assert await task_state(engine, task) == "blocked_by_failures"
 
 
+async def test_a_worker_whose_process_died_too_often_cancels_the_others_too(engine: Engine) -> None:
+    async with by_hand(engine) as hands:
+        task = await started(engine, batch_template(strategy=FAIL_FAST, parallelism=1), hands, batches(2))
+        for _ in range(3):
+            assert await hands.claim() == parts(1)
+            await hands.abandon("part_001")
+    found = await states(engine, task)
+    assert (found["part_001"], found["part_002"]) == ("error", "cancelled")
+    assert await task_state(engine, task) == "blocked_by_failures"
+
+
 async def test_a_retry_beside_a_worker_that_has_failed_meanwhile_still_happens(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await started(engine, batch_template(strategy=FAIL_FAST), hands, batches(2))

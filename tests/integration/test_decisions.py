@@ -1,6 +1,7 @@
 """Decisions at work: what they create runs, what they leave out is not waited for, and what is wrong blocks visibly."""
 
 import asyncio
+import contextlib
 from typing import Any
 from uuid import UUID
 
@@ -485,6 +486,25 @@ async def test_decisions_of_one_task_on_several_workers_at_once_are_all_carried_
         assert len(found) == 1 + 6 + 6 + 1
         assert found["end"] == "pending"
         assert (await steps_by_name(engine, task))["end"]["unmet_dependencies"] == 6
+
+
+async def test_sixty_decisions_that_are_reported_at_the_same_moment_are_all_carried_out(
+    engine: Engine, database_url: str
+) -> None:
+    numbers = range(60)
+    shape = template(
+        step("start"), *(decision(f"d{n}", "start") for n in numbers), *(step(f"x{n}", f"d{n}") for n in numbers)
+    )
+    task = await created(engine, shape)
+    async with contextlib.AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(Engine(database_url, max_connections=6)) for _ in range(10)]
+        workers = [await stack.enter_async_context(by_hand(source)) for source in engines]
+        await workers[0].claim()
+        await workers[0].report(success(workers[0].held["start"]), want=0)
+        held = [(hands, leased) for hands in workers for leased in await hands.source.claim(6)]
+        reports = ((hands, success(leased, choose(f"x{leased.name[1:]}"))) for hands, leased in held)
+        await asyncio.gather(*(hands.source.report([report], 0) for hands, report in reports))
+    assert len(await states(engine, task)) == 1 + 60 + 60
 
 
 async def test_two_workers_with_handlers_run_many_decisions_to_the_end(engine: Engine, database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import threading
 import time
@@ -34,8 +35,10 @@ from tests.integration.support import chain, changes, fetch, graph, results, sna
 
 from tasker_core import errors
 from tasker_core.orchestration import Engine, IllegalMoveError, StepNotFoundError, TaskNotFoundError, TaskRequest
+from tasker_core.serialization import SerializationError
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
+from tasker_core.store.frozen_task import Audit, frozen_task
 from tasker_core.template import Backoff, FailureStrategy, RetryPolicy, TaskTemplate
 from tasker_core.types import StepContext
 
@@ -53,6 +56,10 @@ ROUTED = template(
     step("beside", "start"),
 )
 
+#: Rows if some session of the database waits for a lock.
+WAITING_FOR_A_LOCK = """
+    SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+
 Verb = Callable[[Engine, UUID], Awaitable[dict[str, Any]]]
 
 
@@ -61,6 +68,13 @@ async def finished(engine: Engine, hands: Hands, **results: Any) -> None:
     while hands.held or await hands.claim():
         ends = {name: results.get(name) for name in hands.held}
         await hands.complete(**ends)
+
+
+async def until_somebody_waits_for_a_lock(url: str) -> None:
+    async with asyncio.timeout(10):
+        # Only the database knows, so there is no signal to wait for.
+        while not await fetch(url, WAITING_FOR_A_LOCK):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 # -- every verb in every state
@@ -357,7 +371,6 @@ async def test_what_a_handler_did_before_stays_in_history(engine: Engine) -> Non
             (1, "enqueued", "in_progress"),
             (1, "in_progress", "error"),
             (1, "error", "enqueued"),
-            (None, "pending", "enqueued"),
             (1, "enqueued", "in_progress"),
             (1, "in_progress", "complete"),
         ]
@@ -544,6 +557,15 @@ async def test_the_steps_after_a_completed_one_get_its_result(engine: Engine) ->
     assert await task_state(engine, made.task) == "complete"
 
 
+@pytest.mark.parametrize("value", [object(), math.nan, "\0", "\ud800"], ids=["object", "nan", "nul", "surrogate"])
+async def test_a_result_that_json_cannot_say_is_refused(engine: Engine, database_url: str, value: object) -> None:
+    async with scene(engine, "blocked") as made:
+        before = await snapshot(database_url)
+        with pytest.raises(SerializationError):
+            await engine.complete_step(made.task, "subject", {"deep": [value]}, **BY)
+        assert await snapshot(database_url) == before
+
+
 async def test_the_steps_after_a_resolved_one_go_on_without_its_result(engine: Engine) -> None:
     async with scene(engine, "blocked") as made:
         await engine.resolve_step(made.task, "subject", **BY)
@@ -700,6 +722,30 @@ async def test_a_batch_of_a_task_that_was_closed_as_error_goes_on(engine: Engine
     assert await task_state(engine, task) == "complete"
 
 
+@pytest.mark.parametrize(("from_step", "workers"), [("part_001", 4), ("analyze", 3), ("beside", 4)])
+async def test_a_task_with_a_batch_that_was_closed_as_error_can_be_rerun(
+    engine: Engine, from_step: str, workers: int
+) -> None:
+    shape = batch_template(parallelism=2, strategy=FailureStrategy.ISOLATE, after=[step("beside")])
+    async with by_hand(engine) as hands:
+        task = await engine.create_task(shape, TaskRequest())
+        await hands.claim()
+        await hands.complete("beside", analyze=batches(4))
+        await hands.fail("part_001")
+        (entry,) = await engine.dlq_entries()
+        await engine.resolve_dlq_entry(UUID(entry["dlq_entry_uuid"]), action="discard", actor="ann")
+        hands.held = {}
+        await engine.rerun_task(task, from_step, **BY)
+        await finished(engine, hands, analyze=batches(3))
+        if from_step == "beside":
+            # Nothing was done about the worker that failed.
+            assert await task_state(engine, task) == "blocked_by_failures"
+            await engine.retry_task(task, actor="ann")
+            await finished(engine, hands)
+    assert set((await states(engine, task)).values()) == {"complete"}
+    assert len(await states(engine, task)) == 3 + workers
+
+
 # -- pause and resume
 
 
@@ -777,6 +823,19 @@ async def test_a_lease_given_back_while_the_task_is_paused_is_held(engine: Engin
         await engine.pause_task(made.task, **BY)
         await made.hands.source.release([made.hands.held.pop("subject").key])
         assert (await made.hands.claim(), (await states(engine, made.task))["subject"]) == (set(), "enqueued")
+        await engine.resume_task(made.task, **BY)
+        assert await made.hands.claim() == {"subject"}
+
+
+async def test_a_lease_given_back_while_its_task_is_being_paused_is_held_too(engine: Engine, database_url: str) -> None:
+    async with scene(engine, "running") as made:
+        async with frozen_task(engine.store.database, made.task) as frozen:
+            assert frozen is not None
+            await frozen.pause(Audit("pause", "ann"))
+            release = asyncio.create_task(made.hands.source.release([made.hands.held.pop("subject").key]))
+            await until_somebody_waits_for_a_lock(database_url)
+        await release
+        assert await made.hands.claim() == set()
         await engine.resume_task(made.task, **BY)
         assert await made.hands.claim() == {"subject"}
 

@@ -23,12 +23,22 @@ from tasker_core.engine import planner
 from tasker_core.orchestration.plans import Plans
 from tasker_core.states import StepState
 from tasker_core.step_source import LeaseKey
-from tasker_core.store import AttemptEnd, Database, NewTask, Store
+from tasker_core.store import AttemptEnd, Database, GrantedLease, NewTask, Store
 from tasker_core.template import Backoff, HandlerReference, RetryPolicy, StepTemplate, TaskTemplate
 
 #: What each worker has handlers for.
 WORKERS = {"both": ["a", "b"], "twin": ["a", "b"], "half": ["b"]}
 HOUR = 3600.0
+TABLES = (
+    "tasks",
+    "steps",
+    "step_queue",
+    "step_transitions",
+    "task_transitions",
+    "workers",
+    "backlogs",
+    "dead_letters",
+)
 
 
 @dataclass
@@ -41,6 +51,7 @@ class ModelStep:
     state: str = "pending"
     attempts: int = 0
     holder: str | None = None
+    lease_id: int | None = None
     #: The worker whose lease expired, while a rescuer holds it.
     lost_by: str | None = None
     expired: bool = False
@@ -87,14 +98,16 @@ class Model:
 
     def holds(self, worker: str, lease: LeaseKey) -> bool:
         step = self.step(lease)
-        return (step.state, step.holder, step.attempts) == ("in_progress", worker, lease.attempt)
+        return (step.state, step.holder, step.lease_id) == ("in_progress", worker, lease.lease_id)
 
-    def lease(self, worker: str, lease: LeaseKey, *, expired: bool) -> None:
-        step = self.step(lease)
-        assert lease.attempt == step.attempts + 1 <= max(1, step.max_attempts)
-        step.state, step.attempts, step.holder, step.expired = "in_progress", lease.attempt, worker, expired
-        self.tasks[lease.task_uuid].started = True
-        self.leases.append(lease)
+    def lease(self, worker: str, grant: GrantedLease, *, expired: bool) -> None:
+        step = self.step(grant.key)
+        assert grant.attempt == step.attempts + 1 <= max(1, step.max_attempts)
+        assert grant.key.lease_id not in {lease.lease_id for lease in self.leases}
+        step.state, step.attempts, step.holder, step.expired = "in_progress", grant.attempt, worker, expired
+        step.lease_id = grant.key.lease_id
+        self.tasks[grant.key.task_uuid].started = True
+        self.leases.append(grant.key)
 
     def claimable(self, worker: str) -> int:
         return sum(
@@ -154,11 +167,11 @@ class StoreMachine(RuleBasedStateMachine):
         )
         keys = [grant.key for grant in grants]
         assert len(keys) == len(set(keys)) == min(limit, claimable)
-        for key in keys:
-            step = self.model.step(key)
+        for grant in grants:
+            step = self.model.step(grant.key)
             assert step.callable in WORKERS[worker]
             assert step.state == "enqueued" or (step.state == "waiting_for_retry" and step.due)
-            self.model.lease(worker, key, expired=expired)
+            self.model.lease(worker, grant, expired=expired)
 
     @precondition(lambda self: self.model.leases)
     @rule(data=st.data(), worker=st.sampled_from(list(WORKERS)), want=st.integers(0, 5))
@@ -187,8 +200,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(leased) <= want
         assert all(self.model.step(key).callable in WORKERS[worker] for key in leased)
         assert answer.queued == len(freed) - len(leased)
-        for key in leased:
-            self.model.lease(worker, key, expired=False)
+        for grant in answer.leased:
+            self.model.lease(worker, grant, expired=False)
         assert dict(answer.rested) == {
             task: self.model.tasks[task].state for task in touched if self.model.tasks[task].state != "steps_in_process"
         }
@@ -217,20 +230,20 @@ class StoreMachine(RuleBasedStateMachine):
         """Take expired leases and, unless the rescuer dies over it, record them as failed attempts."""
         rescuer = self.worker_ids["rescuer"]
         expired = {
-            LeaseKey(task_uuid, ordinal, step.attempts): step.lost_by or step.holder
+            LeaseKey(task_uuid, ordinal, step.lease_id): step.lost_by or step.holder
             for task_uuid, task in self.model.tasks.items()
             for ordinal, step in enumerate(task.steps)
             if step.state == "in_progress" and step.expired
         }
         taken = self.run(self.store.take_expired_leases(rescuer, limit, -1.0 if dies else HOUR))
         assert len(taken) == min(limit, len(expired))
-        assert {lease.key: lease.holder for lease in taken}.items() <= expired.items()
+        assert {lease.grant.key: lease.holder for lease in taken}.items() <= expired.items()
         for lease in taken:
-            step = self.model.step(lease.key)
+            step = self.model.step(lease.grant.key)
             step.lost_by, step.holder, step.expired = step.lost_by or step.holder, "rescuer", dies
         if dies:
             return
-        ends = [self._failed(lease.key) for lease in taken]
+        ends = [self._failed(lease.grant.key) for lease in taken]
         answer = self.run(self.store.record_attempts(rescuer, ends))
         assert not answer.refused
         for end in ends:
@@ -263,14 +276,15 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(check_invariants(self.store.database.url))
         finally:
             # Each example starts from nothing. Deleting a few rows is far cheaper than truncating.
-            for table in ("tasks", "steps", "step_queue", "step_transitions", "task_transitions", "workers"):
+            for table in TABLES:
                 self.run(self.store.database.fetch(f"DELETE FROM tasker.{table}"))
 
     def _create(self, template: TaskTemplate, count: int) -> None:
         plan = planner.plan_task(template)
         template_id = self.run(Plans(self.store).save(plan))
         uuids = [identifiers.new_task_uuid() for _ in range(count)]
-        self.run(self.store.create_tasks(template_id, [NewTask(uuid, "{}", uuid) for uuid in uuids]))
+        tasks = [NewTask(uuid, "{}", uuid) for uuid in uuids]
+        assert self.run(self.store.create_tasks(template_id, "test", tasks, refuse_duplicates=True)) == {}
         for uuid in uuids:
             task = self.model.tasks[uuid] = ModelTask(
                 [
@@ -289,7 +303,8 @@ class StoreMachine(RuleBasedStateMachine):
         return self._failed(lease, 0.0 if outcome == "retry now" else HOUR)
 
     def _failed(self, lease: LeaseKey, delay: float = 0.0) -> AttemptEnd:
-        if lease.attempt >= max(1, self.model.step(lease).max_attempts):
+        step = self.model.step(lease)
+        if step.attempts >= max(1, step.max_attempts):
             return AttemptEnd(lease, StepState.ERROR, error="{}")
         return AttemptEnd(lease, StepState.WAITING_FOR_RETRY, delay=delay, error="{}")
 

@@ -18,9 +18,6 @@ from tasker_core.states import StepState
 from tasker_core.step_source import AncestorResult, LeasedStep, LeaseKey, Renew, ReportAnswer, StepReport
 from tasker_core.store import AttemptEnd, Database, GrantedLease, RecordAnswer, Store, StructureChangedError
 
-#: How often a record is planned anew because others changed the steps of a task meanwhile.
-_STRUCTURE_RETRIES = 20
-
 
 class LocalStepSource:
     """Claims from and reports to the database directly.
@@ -104,7 +101,7 @@ class LocalStepSource:
         return ReportAnswer(refused=answer.refused, leased=leased, more_ready=answer.queued > 0)
 
     async def _record(self, endings: Sequence[Ending], want: int) -> ReportAnswer:
-        for attempt in range(_STRUCTURE_RETRIES):
+        while True:
             ends = await self._judge.judge(endings)
             try:
                 answer = await self._store.record_attempts(
@@ -117,8 +114,9 @@ class LocalStepSource:
                 )
                 break
             except StructureChangedError:
-                if attempt == _STRUCTURE_RETRIES - 1:
-                    raise
+                # Somebody else changed the steps of a task, so this one is planned anew; each round that is lost
+                # is another decision of the task that was recorded, and there are only so many.
+                continue
         for end, ending in zip(ends, endings, strict=True):
             self._held.pop(end.lease, None)
             if end.state is StepState.COMPLETE and end.lease not in answer.refused and not ending.is_batch_worker:

@@ -56,7 +56,8 @@ class Operation:
         self.steps = [Step(s.ordinal, s.template_ordinal, s.name, StepState(s.state)) for s in frozen.steps]
         self._rows = {row.ordinal: row for row in frozen.steps}
         self._moves: list[StepMove] = []
-        self._removed: list[str] = []
+        self._removed: list[Step] = []
+        self._reopened = False
         self.answer: dict[str, Any] = {}
 
     def step(self, name: str) -> Step:
@@ -104,7 +105,7 @@ class Operation:
             removed_moulds=removed_moulds,
         )
         if plan.removed or plan.removed_moulds:
-            self._removed += [step.name for step in self.steps if step.ordinal in plan.removed]
+            self._removed += [step for step in self.steps if step.ordinal in plan.removed]
             await self.frozen.remove_steps(list(plan.removed), list(plan.removed_moulds), self.audit)
         moves = [
             StepMove(self._rows[ordinal], StepState.PENDING if unmet else StepState.ENQUEUED, unmet)
@@ -119,13 +120,23 @@ class Operation:
         """Take back that the task was closed in a state that its steps do not imply."""
         if self.frozen.closed_as is not None:
             await self.frozen.close(None)
+            self._reopened = True
 
-    async def finish(self, *, dead_letters: str | None = None, step: Step | None = None) -> None:
-        """Note in history what happened, close the dead letters that it settles, and make the answer."""
+    async def finish(self, *, dead_letters: str | None = None, all_of_task: bool = False) -> None:
+        """Note in history what happened, close the dead letters that it settles, and make the answer.
+
+        Args:
+            dead_letters: the status that they get; None closes none.
+            all_of_task: whether all dead letters of the task are settled, and not only those of the steps that moved.
+        """
         state = await self.frozen.add_transition(self.audit)
+        moved = [move.step.ordinal for move in self._moves] + [step.ordinal for step in self._removed]
         if dead_letters is not None:
-            row = self.row(step) if step is not None else None
-            await self.frozen.resolve_dead_letters(dead_letters, self.audit, step=row)
+            await self.frozen.resolve_dead_letters(dead_letters, self.audit, ordinals=None if all_of_task else moved)
+        if self._reopened:
+            # What ended the task had closed the dead letters of failures that are still there.
+            failed = {step.ordinal for step in self.steps if step.state is StepState.ERROR} - set(moved)
+            await self.frozen.add_dead_letters(sorted(failed))
         self.answer = self._answer(changed=True, to_state=state)
         if self.dry_run:
             raise _UndoneError
@@ -153,7 +164,7 @@ class Operation:
                 for move in self._moves
                 if move.step.state != move.to_state
             ],
-            "removed": self._removed,
+            "removed": [step.name for step in self._removed],
         }
 
 
@@ -189,7 +200,7 @@ class Operations:
                 return operation.answer
             await operation.cancel(operations.steps_to_cancel(operation.state, operation.steps))
             await operation.frozen.close(TaskState.CANCELLED)
-            await operation.finish(dead_letters="cancelled")
+            await operation.finish(dead_letters="cancelled", all_of_task=True)
         return operation.answer
 
     async def close_task(
@@ -210,7 +221,7 @@ class Operations:
             failed = StepState.ERROR
             await operation.cancel(step for step in operations.unfinished(operation.steps) if step.state is not failed)
             await operation.frozen.close(state)
-            await operation.finish(dead_letters=dead_letters)
+            await operation.finish(dead_letters=dead_letters, all_of_task=True)
         return operation.answer
 
     async def pause_task(self, task_uuid: UUID, audit: Audit) -> dict[str, Any]:
@@ -263,7 +274,7 @@ class Operations:
             restarted = operations.steps_to_reset(operation.state, operation.steps, found)
             await operation.reopen()
             await operation.restart(restarted)
-            await operation.finish(dead_letters="manually_resolved", step=found)
+            await operation.finish(dead_letters="manually_resolved")
         return operation.answer
 
     async def resolve_step(self, task_uuid: UUID, step: str, audit: Audit, *, dry_run: bool = False) -> dict[str, Any]:
@@ -333,7 +344,7 @@ class Operations:
             expansion=expansion.as_json(lease, expanded) if expanded is not None else None,
         )
         operation.moved(step, state)
-        await operation.finish(dead_letters="manually_resolved", step=step)
+        await operation.finish(dead_letters="manually_resolved")
 
     @contextlib.asynccontextmanager
     async def _operation(self, task_uuid: UUID, audit: Audit, *, dry_run: bool = False) -> AsyncIterator[Operation]:

@@ -191,16 +191,20 @@ class FrozenTask:
         )
         return state
 
-    async def resolve_dead_letters(self, status: str, audit: Audit, *, step: FrozenStep | None = None) -> None:
-        """Close the task's open dead letters, or those that concern one step."""
+    async def resolve_dead_letters(self, status: str, audit: Audit, *, ordinals: Sequence[int] | None) -> None:
+        """Close the task's open dead letters, or those of some steps and what follows from them for the task."""
         await self._connection.execute(
             _DEAD_LETTERS["resolve_dead_letters_of_task"],
             self.task_uuid,
-            step.ordinal if step is not None else None,
+            ordinals,
             status,
             audit.actor,
             audit.reason or audit.verb,
         )
+
+    async def add_dead_letters(self, failed: Sequence[int]) -> None:
+        """Note which failures need a person; ``failed`` are the ordinals of steps in error."""
+        await self._connection.execute(_DEAD_LETTERS["add_dead_letters"], self.task_uuid, failed)
 
 
 @contextlib.asynccontextmanager

@@ -37,13 +37,28 @@ WHERE entry_uuid = $1 AND status = 'pending'
 RETURNING entry_uuid
 
 -- name: resolve_dead_letters_of_task
--- Closes the open entries of a task: all of them ($2 is null), or those of one step, and that of the task itself once
--- it is no longer blocked.
+-- Closes the open entries of a task: all of them ($2 is null), or those of some steps, and that of the task itself once
+-- no step of it is in error that has no entry of its own.
 UPDATE tasker.dead_letters AS entry
 SET status = $3::text::tasker.dead_letter_status, resolved_at = clock_timestamp(), resolved_by = $4, notes = $5
-FROM tasker.tasks AS task
-WHERE entry.task_uuid = $1 AND task.task_uuid = $1 AND entry.status = 'pending'
-  AND ($2::integer IS NULL OR entry.ordinal = $2 OR (entry.ordinal IS NULL AND task.state <> 'blocked_by_failures'))
+WHERE entry.task_uuid = $1 AND entry.status = 'pending'
+  AND (
+      $2::integer[] IS NULL OR entry.ordinal = ANY ($2)
+      OR (entry.ordinal IS NULL AND NOT EXISTS (
+          SELECT 1 FROM tasker.steps AS step
+          LEFT JOIN tasker.batches AS batch
+            ON batch.task_uuid = step.task_uuid AND batch.mould = step.template_ordinal
+           AND step.ordinal <> step.template_ordinal AND batch.failure_strategy = 'isolate'
+          WHERE step.task_uuid = $1 AND step.state = 'error' AND batch.mould IS NULL
+      ))
+  )
+
+-- name: add_dead_letters
+-- Notes which failures of a task need a person; see the function. $2 are steps that are in error.
+SELECT tasker.add_dead_letters(
+    array_fill($1::uuid, ARRAY[greatest(1, cardinality($2::integer[]))]), $2::integer[],
+    array_fill('error'::text, ARRAY[cardinality($2::integer[])])
+)
 
 -- name: add_dead_letter
 -- Notes that a task needs a person, unless that is noted already.
