@@ -101,7 +101,10 @@ async def working(
         registry.register(name, handler)
     source_options = {"name": options.pop("name")} if "name" in options else {}
     async with engine.worker_source(
-        callables or list(handlers), on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases(), **source_options
+        callables or list(handlers),
+        on_ready=lambda: worker.wake(),
+        on_cancelled=lambda: worker.check_leases(),
+        **source_options,
     ) as source:
         worker = Worker(source, registry, **options)
         task = asyncio.create_task(worker.run())

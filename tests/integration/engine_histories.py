@@ -116,9 +116,13 @@ def graph(dice: Dice, types: Sequence[str]) -> tuple[Step, ...]:
 def _step(dice: Dice, before: Sequence[Step], kind: str, needs: str | None = None) -> Step:
     """Return a step after some of those before it, ``needs`` among them."""
     possible = [step.name for step in before if kind == "deferred_convergence" or step.type != "batch_worker"]
-    least = int(kind in ("decision", "deferred_convergence") and needs is None)
-    # Mostly the latest, so that graphs get deep.
-    after = [possible[-1 - dice.below(len(possible)) * dice.below(2)] for _ in range(least + dice.below(3)) if possible]
+    least = int(kind == "decision" and needs is None)
+    if kind == "deferred_convergence":
+        after = [dice.pick(possible) for _ in range(2 + dice.below(3))]
+    else:
+        # Mostly the latest, so that graphs get deep.
+        number = least + dice.below(3) if possible else 0
+        after = [possible[-1 - dice.below(len(possible)) * dice.below(2)] for _ in range(number)]
     return Step(
         f"s{len(before)}",
         kind,

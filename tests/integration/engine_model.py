@@ -143,6 +143,8 @@ class ModelTask:
     closed: str | None = None
     started: bool = False
     paused: bool = False
+    #: Whether a dead letter says that the task is blocked.
+    noted: bool = False
 
     def __post_init__(self) -> None:
         self.next_ordinal = len(self.shape.steps)
@@ -318,7 +320,9 @@ class ModelTask:
             deciding += step.template.type in DECIDING
             groups += [[] for _ in range(number + 1 - len(groups))]
             groups[number].append((step, what))
-        return [name for group in groups for name in self._end(group)]
+        freed = [name for group in groups for name in self._end(group)]
+        self._note()
+        return freed
 
     def _checkpoint(self, step: ModelStep, what: Said) -> bool:
         result = what.result
@@ -398,7 +402,7 @@ class ModelTask:
         for step in self.steps.values():
             if step.state not in (*DONE, *spare):
                 step.state, step.lease = "cancelled", None
-        self.closed, self.paused = state, False
+        self.closed, self.paused, self.noted = state, False, False
         return True
 
     def pause(self) -> bool:
@@ -408,7 +412,6 @@ class ModelTask:
         return changed
 
     def resume(self) -> bool:
-        self._require(self.state not in TERMINAL)
         changed = self.paused
         self.paused = False
         return changed
@@ -418,6 +421,7 @@ class ModelTask:
         failed = self._where(lambda step: step.state == "error")
         self._require(bool(failed) or self.state == "error")
         self._restart(failed | self._where(lambda step: step.state == "cancelled"))
+        self._note()
         return True
 
     def reset(self, name: str) -> bool:
@@ -425,6 +429,7 @@ class ModelTask:
         self._require(self.state == "error" or self.state not in TERMINAL)
         self._require(step.state == "error")
         self._restart({name} | self._revived(step))
+        self._note()
         return True
 
     def resolve(self, name: str) -> bool:
@@ -448,6 +453,7 @@ class ModelTask:
         step.end("resolved_manually" if result is None else "complete", result)
         self.started = True
         self.settle()
+        self._note()
         return True
 
     def rerun(self, name: str) -> bool:
@@ -477,6 +483,7 @@ class ModelTask:
         for mould in called_for & self.batches.keys():
             del self.batches[mould]
         self._restart(restarted - removed, forget=True)
+        self._note()
         return True
 
     def _restart(self, names: Collection[str], *, forget: bool = False) -> None:
@@ -511,12 +518,17 @@ class ModelTask:
 
     def dead_letters(self) -> set[str | None]:
         """Return what needs a person: names of failed workers in batches that isolate failures, None for the task."""
-        failed = [step for step in self.steps.values() if step.state == "error"]
-        if self.closed:
-            return set()
-        isolated = {step.name for step in failed if self._strategy(step) is FailureStrategy.ISOLATE}
-        blocked = self.state == "blocked_by_failures" and len(failed) > len(isolated)
-        return isolated | ({None} if blocked else set())
+        return set() if self.closed else {*self._failed(isolated=True), *([None] if self.noted else [])}
+
+    def _failed(self, *, isolated: bool) -> set[str]:
+        return self._where(
+            lambda step: step.state == "error" and (self._strategy(step) is FailureStrategy.ISOLATE) is isolated
+        )
+
+    def _note(self) -> None:
+        """Note failures once nothing else goes on, until none of them is left."""
+        failed = bool(self._failed(isolated=False)) and not self.closed
+        self.noted = failed and (self.noted or self.state == "blocked_by_failures")
 
     def results_before(self, step: ModelStep) -> dict[str, Any]:
         """Return the results that a step sees, by name."""

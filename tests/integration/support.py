@@ -310,14 +310,19 @@ _VIOLATIONS = {
                   SELECT occurred_at FROM tasker.task_transitions AS change WHERE change.task_uuid = task.task_uuid))
         )""",
     "failures that are noted are there": """
-        SELECT entry.task_uuid, task.state, entry.ordinal, step.state AS step
+        SELECT entry.task_uuid, task.state, entry.ordinal, failed.steps
         FROM tasker.dead_letters AS entry
         JOIN tasker.tasks AS task USING (task_uuid)
-        LEFT JOIN tasker.steps AS step ON step.task_uuid = entry.task_uuid AND step.ordinal = entry.ordinal
-        WHERE entry.status = 'pending' AND entry.reason = 'max_retries_exceeded' AND (
-            task.closed_as IS NOT NULL
-            OR CASE WHEN entry.ordinal IS NULL THEN task.state <> 'blocked_by_failures'
-                    ELSE step.state IS DISTINCT FROM 'error' END)""",
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS steps
+            FROM tasker.steps AS step LEFT JOIN tasker.batches AS batch
+              ON batch.task_uuid = step.task_uuid AND batch.mould = step.template_ordinal
+             AND step.ordinal <> step.template_ordinal AND batch.failure_strategy = 'isolate'
+            WHERE step.task_uuid = entry.task_uuid AND step.state = 'error'
+              AND CASE WHEN batch.mould IS NOT NULL THEN step.ordinal END IS NOT DISTINCT FROM entry.ordinal
+        ) AS failed
+        WHERE entry.status = 'pending' AND entry.reason = 'max_retries_exceeded'
+          AND (task.closed_as IS NOT NULL OR failed.steps = 0)""",
     "a task's history is one unbroken line from pending to its state": """
         SELECT task_uuid, state, line FROM (
             SELECT task.task_uuid, task.state,

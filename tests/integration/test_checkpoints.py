@@ -242,6 +242,23 @@ async def test_a_worker_that_lost_its_lease_cannot_checkpoint(engine: Engine, da
         assert await history_of(engine, task, "only") == [10]
 
 
+async def test_a_worker_that_holds_a_step_again_cannot_checkpoint_under_its_old_lease(
+    engine: Engine, database_url: str
+) -> None:
+    async with by_hand(engine) as hands:
+        await engine.create_task(ONE_STEP, TaskRequest())
+        await hands.claim()
+        stale = hands.held["only"]
+        await hands.abandon("only")
+        assert await hands.claim() == {"only"}
+        before = await snapshot(database_url)
+        answer = await engine.store.save_checkpoints(
+            hands.source._worker_id, {stale.key: '{"cursor":20}'}, want=1, lease_seconds=30
+        )
+        assert (answer.refused, list(answer.leased), answer.queued) == ({stale.key}, [], 0)
+        assert await snapshot(database_url) == before
+
+
 async def test_a_checkpoint_sent_twice_counts_once(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(ONE_STEP, TaskRequest())

@@ -23,7 +23,7 @@ from tests.integration.support import fetch, graph, moment, snapshot, states
 from tasker_core.orchestration import DeadLetterNotFoundError, Engine, IllegalMoveError, TaskRequest
 from tasker_core.template import FailureStrategy, TaskTemplate
 
-BY = {"actor": "ann", "reason": "as agreed"}
+BY: dict[str, Any] = {"actor": "ann", "reason": "as agreed"}
 NOBODY = UUID("0192f7a0-0000-7000-8000-000000000000")
 FORK = graph({"done": [], "bad": ["done"], "other": ["done"], "after": ["bad", "other"]})
 

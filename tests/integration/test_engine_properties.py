@@ -6,12 +6,14 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integration.engine_histories import History, histories
-from tests.integration.engine_machine import Worlds
+from tests.integration.engine_crowd import Crowd
+from tests.integration.engine_histories import Claim, History, Step, Work, histories
+from tests.integration.engine_machine import Machine, Worlds
 from tests.integration.failing_examples import FAILING
 
 EXAMPLES = int(os.environ.get("TASKER_EXAMPLES", "25"))
@@ -53,10 +55,26 @@ def test_what_once_went_wrong_goes_as_the_rules_say(worlds: Worlds) -> None:
         worlds.check(history)
 
 
+def test_a_lease_that_is_reported_twice_in_one_call_counts_once(worlds: Worlds) -> None:
+    steps = (
+        Step("s0", "batchable"),
+        Step("s1", "batch_worker", ("s0",)),
+        Step("s2", "deferred_convergence", ("s1",)),
+    )
+    machine = Machine(worlds, History(steps, ()))
+    two_batches = 22
+    machine.happen(Work("both", two_batches))
+    machine.happen(Claim("both", 1))
+    report = machine.report_for(machine.held("both")[0], "success", 0)
+    machine.report("both", [report, report], 0)
+    machine.compare()
+    machine.come_to_an_end()
+
+
 def test_workers_rescuers_and_an_operator_at_once_keep_every_promise(worlds: Worlds) -> None:
     @_SETTINGS
     @given(histories(FOCUS["everything"]), st.integers(0, 2**32))
     def keeps_every_promise(history: History, seed: int) -> None:
-        worlds.check_at_once(history, seed)
+        Crowd(worlds, history, Random(seed)).check()
 
     keeps_every_promise()

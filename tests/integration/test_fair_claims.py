@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -29,7 +30,7 @@ async def claimed(engine: Engine, limit: int, claims: int = 1) -> list[UUID]:
     return [grant.key.task_uuid for claim in grants for grant in claim]
 
 
-async def flood(engine: Engine, namespace: str, count: int, **fields: int) -> list[UUID]:
+async def flood(engine: Engine, namespace: str, count: int, **fields: Any) -> list[UUID]:
     return await engine.create_tasks(of(namespace), [TaskRequest(**fields)] * count)
 
 

@@ -93,7 +93,7 @@ async def test_nothing_but_the_context_counts(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"version": "1.0.1"}, {"namespace_name": "other"}, {"name": "other"}])
-async def test_the_same_context_for_another_template_is_another_request(engine: Engine, fields: dict[str, str]) -> None:
+async def test_the_same_context_for_another_template_is_another_request(engine: Engine, fields: dict[str, Any]) -> None:
     await engine.create_task(template(), TaskRequest({"a": 1}))
     await engine.create_task(template(**fields), TaskRequest({"a": 1}))
 

@@ -42,7 +42,7 @@ from tasker_core.store.frozen_task import Audit, frozen_task
 from tasker_core.template import Backoff, FailureStrategy, RetryPolicy, TaskTemplate
 from tasker_core.types import StepContext
 
-BY = {"actor": "ann", "reason": "as agreed"}
+BY: dict[str, Any] = {"actor": "ann", "reason": "as agreed"}
 NOBODY = UUID("0192f7a0-0000-7000-8000-000000000000")
 LATER = RetryPolicy(max_attempts=3, backoff=Backoff.LINEAR, backoff_base_ms=3_600_000, max_backoff_ms=3_600_000)
 
@@ -63,7 +63,7 @@ WAITING_FOR_A_LOCK = """
 Verb = Callable[[Engine, UUID], Awaitable[dict[str, Any]]]
 
 
-async def finished(engine: Engine, hands: Hands, **results: Any) -> None:
+async def finished(hands: Hands, **results: Any) -> None:
     """Complete whatever there is to do, with these results."""
     while hands.held or await hands.claim():
         ends = {name: results.get(name) for name in hands.held}
@@ -90,7 +90,7 @@ class Scene:
 
     async def create(self, policy: RetryPolicy | None = None) -> None:
         steps = {"done": [], "subject": ["done"], "after": ["subject"]}
-        options = {"step": {"retry": policy}} if policy is not None else {}
+        options: dict[str, Any] = {"step": {"retry": policy}} if policy is not None else {}
         self.task = await self.engine.create_task(graph(steps, **options), TaskRequest())
 
     async def pending(self) -> None:
@@ -176,7 +176,7 @@ EXPECTED: Mapping[str, Mapping[str, tuple[str, ...] | None]] = {
         "cancelled": None,
     },
     "pause": {name: SCENES[name] for name in ("pending", "ready", "running", "retrying", "blocked")},
-    "resume": dict.fromkeys(("pending", "ready", "running", "retrying", "blocked")),
+    "resume": dict.fromkeys(SCENES),
     "retry": {"blocked": AFRESH, "discarded": AFRESH},
     "rerun": {"blocked": AFRESH, "complete": AFRESH, "discarded": AFRESH},
     "reset": {"blocked": AFRESH, "discarded": AFRESH},
@@ -624,7 +624,7 @@ async def test_completing_a_decision_by_hand_creates_its_branches(engine: Engine
         await engine.complete_step(task, "route", outcome, **BY)
         chosen = set(outcome["decision_point_outcome"].get("step_names", ()))
         assert await hands.claim() == chosen
-        await finished(engine, hands)
+        await finished(hands)
         assert set(await states(engine, task)) == {
             "start",
             "route",
@@ -736,12 +736,12 @@ async def test_a_task_with_a_batch_that_was_closed_as_error_can_be_rerun(
         await engine.resolve_dlq_entry(UUID(entry["dlq_entry_uuid"]), action="discard", actor="ann")
         hands.held = {}
         await engine.rerun_task(task, from_step, **BY)
-        await finished(engine, hands, analyze=batches(3))
+        await finished(hands, analyze=batches(3))
         if from_step == "beside":
             # Nothing was done about the worker that failed.
             assert await task_state(engine, task) == "blocked_by_failures"
             await engine.retry_task(task, actor="ann")
-            await finished(engine, hands)
+            await finished(hands)
     assert set((await states(engine, task)).values()) == {"complete"}
     assert len(await states(engine, task)) == 3 + workers
 
@@ -764,7 +764,7 @@ async def test_a_paused_task_is_not_claimed_and_what_runs_ends(engine: Engine) -
         view = await engine.task(task)
         assert (view["paused_at"], view["paused_by"], view["pause_reason"]) == (None, None, None)
         assert len(await hands.claim()) == 2
-        await finished(engine, hands)
+        await finished(hands)
     assert await task_state(engine, task) == "complete"
 
 
@@ -907,19 +907,35 @@ async def test_a_rerun_runs_a_step_and_all_after_it_and_keeps_the_rest(engine: E
 async def test_a_rerun_sees_fresh_results_where_another_process_had_the_old_ones_cached(
     engine: Engine, database_url: str
 ) -> None:
-    # ``first`` runs on one engine, ``second`` and ``third`` on another that has seen the first result.
-    shape = graph({"first": [], "second": ["first"], "third": ["second"]}, callables={"first": "first"})
-    async with Engine(database_url) as other, by_hand(engine, "first") as one, by_hand(other, "work") as two:
+    # ``second`` runs on an engine of its own, which does not hear how the task ends.
+    shape = graph({"first": [], "second": ["first"], "last": ["second"]}, callables={"first": "one", "last": "one"})
+    async with Engine(database_url) as other, by_hand(engine, "one") as one, by_hand(other, "work") as two:
         task = await engine.create_task(shape, TaskRequest())
         for number in range(3):
             await one.claim()
             await one.complete(first={"n": number})
             assert await two.claim() == {"second"}
             assert two.seen("second") == {"first": {"n": number}}
-            await two.complete(second={"n": number})
-            assert two.seen("third") == {"first": {"n": number}, "second": {"n": number}}
-            await two.complete("third")
+            await two.complete(second={"n": -number})
+            assert await one.claim() == {"last"}
+            assert one.seen("last") == {"first": {"n": number}, "second": {"n": -number}}
+            await one.complete("last")
             await engine.rerun_task(task, "first", **BY)
+
+
+async def test_a_process_that_missed_a_rerun_sees_its_results_at_the_next(engine: Engine, database_url: str) -> None:
+    async with Engine(database_url) as other, by_hand(engine) as one, by_hand(other) as two:
+        task = await engine.create_task(chain(3), TaskRequest())
+        await two.claim()
+        await two.complete(s0={"n": 1})
+        await two.report(success(two.held["s1"], {"n": 1}), want=0)
+        await one.claim()
+        await one.complete("s2")
+        await engine.rerun_task(task, "s0", **BY)
+        await finished(one, s0={"n": 2}, s1={"n": 2})
+        await engine.rerun_task(task, "s2", **BY)
+        assert await two.claim() == {"s2"}
+        assert two.seen("s2") == {"s0": {"n": 2}, "s1": {"n": 2}}
 
 
 async def test_the_engine_that_reruns_forgets_its_own_results_too(engine: Engine, database_url: str) -> None:
@@ -940,7 +956,7 @@ async def test_the_engine_that_reruns_forgets_its_own_results_too(engine: Engine
 async def test_a_decision_that_runs_again_may_choose_otherwise(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(ROUTED, TaskRequest())
-        await finished(engine, hands, route=choose("b"))
+        await finished(hands, route=choose("b"))
         answer = await engine.rerun_task(task, "route", **BY)
         assert set(answer["removed"]) == {"b", "b2", "end"}
         assert set(await states(engine, task)) == {"start", "route", "beside"}
@@ -957,10 +973,10 @@ async def test_a_decision_that_runs_again_may_choose_otherwise(engine: Engine) -
 async def test_a_decision_that_runs_again_may_choose_the_same(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(ROUTED, TaskRequest())
-        await finished(engine, hands, route=choose("a", "b"))
+        await finished(hands, route=choose("a", "b"))
         for start in ("start", "route"):
             await engine.rerun_task(task, start, **BY)
-            await finished(engine, hands, route=choose("a", "b"))
+            await finished(hands, route=choose("a", "b"))
             assert set((await states(engine, task)).values()) == {"complete"}
             assert (await engine.task(task))["total_steps"] == 7
 
@@ -968,19 +984,27 @@ async def test_a_decision_that_runs_again_may_choose_the_same(engine: Engine) ->
 async def test_history_still_names_the_steps_that_a_rerun_removed(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(ROUTED, TaskRequest())
-        await finished(engine, hands, route=choose("b"))
+        await finished(hands, route=choose("b"))
         await engine.rerun_task(task, "route", **BY)
         assert ("b2", "rerun", "cancelled", "ann", "as agreed") in await verbs(engine, task)
         assert (1, "in_progress", "complete") in await changes(engine, task, "b2")
 
 
-async def test_a_rerun_within_a_branch_keeps_the_decision(engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "from_step", "again"),
+    [(choose("a", "b"), "b", {"b", "b2", "end"}), (choose("a"), "a", {"a", "end"}), (choose("a"), "end", {"end"})],
+    ids=["one of two branches", "the only branch", "what comes after"],
+)
+async def test_a_rerun_within_a_branch_keeps_the_decision(
+    engine: Engine, outcome: dict[str, Any], from_step: str, again: set[str]
+) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(ROUTED, TaskRequest())
-        await finished(engine, hands, route=choose("a", "b"))
-        answer = await engine.rerun_task(task, "b", **BY)
-        assert ({change["step"] for change in answer["steps"]}, answer["removed"]) == ({"b", "b2", "end"}, [])
-        await finished(engine, hands)
+        await finished(hands, route=outcome)
+        answer = await engine.rerun_task(task, from_step, **BY)
+        assert ({change["step"] for change in answer["steps"]}, answer["removed"]) == (again, [])
+        assert await hands.claim() == {from_step}
+        await finished(hands)
     assert await task_state(engine, task) == "complete"
 
 
@@ -995,7 +1019,7 @@ async def test_a_convergence_of_two_decisions_survives_the_rerun_of_one(engine: 
     )
     async with by_hand(engine) as hands:
         task = await engine.create_task(shape, TaskRequest())
-        await finished(engine, hands, first=choose("a"), second=choose("b"))
+        await finished(hands, first=choose("a"), second=choose("b"))
         await engine.rerun_task(task, "first", **BY)
         assert await hands.claim() == {"first"}
         assert await hands.complete(first=NO_BRANCHES) == {"end"}
@@ -1007,7 +1031,7 @@ async def test_a_convergence_of_two_decisions_survives_the_rerun_of_one(engine: 
 async def test_a_rerun_from_a_batch_worker_runs_it_and_what_gathers(engine: Engine) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(batch_template(), TaskRequest())
-        await finished(engine, hands, analyze=batches(3), part_002={"n": 1})
+        await finished(hands, analyze=batches(3), part_002={"n": 1})
         await engine.rerun_task(task, "part_002", **BY)
         assert await hands.claim() == {"part_002"}
         assert hands.held["part_002"].step_inputs()["cursor"]["batch_id"] == "002"
@@ -1022,11 +1046,11 @@ async def test_an_analyzer_that_runs_again_makes_other_batches(engine: Engine, c
     outcome = batches(count) if count else {"batch_processing_outcome": {"type": "no_batches"}}
     async with by_hand(engine) as hands:
         task = await engine.create_task(batch_template(parallelism=2), TaskRequest())
-        await finished(engine, hands, analyze=batches(3))
+        await finished(hands, analyze=batches(3))
         answer = await engine.rerun_task(task, "analyze", **BY)
         assert set(answer["removed"]) == {"part_001", "part_002", "part_003", "gather"}
         assert await hands.claim() == {"analyze"}
-        await finished(engine, hands, analyze=outcome)
+        await finished(hands, analyze=outcome)
         assert len(await states(engine, task)) == 2 + count
     assert await task_state(engine, task) == "complete"
 
@@ -1039,7 +1063,7 @@ async def test_a_rerun_of_a_task_with_a_failed_batch_begins_it_anew(engine: Engi
         await hands.complete(analyze=batches(3))
         await hands.fail("part_001")
         await engine.rerun_task(task, "analyze", **BY)
-        await finished(engine, hands, analyze=batches(2))
+        await finished(hands, analyze=batches(2))
     assert await states(engine, task) == dict.fromkeys(["analyze", "gather", "part_001", "part_002"], "complete")
 
 
@@ -1078,7 +1102,7 @@ async def test_a_decision_that_runs_again_and_the_last_worker_of_a_batch_may_end
             await engine.reset_step(task, "part_002", **BY)
             assert await hands.claim() == {"route", "part_002"}
             assert await hands.complete("part_002", route=outcome) == then
-            await finished(engine, hands)
+            await finished(hands)
         assert await task_state(engine, task) == "complete"
 
 
@@ -1087,10 +1111,10 @@ async def test_steps_added_after_a_rerun_never_share_their_place_with_removed_on
 ) -> None:
     async with by_hand(engine) as hands:
         task = await engine.create_task(batch_template(), TaskRequest())
-        await finished(engine, hands, analyze=batches(3))
+        await finished(hands, analyze=batches(3))
         before = {view["step_uuid"] for name, view in (await steps_by_name(engine, task)).items() if "part" in name}
         await engine.rerun_task(task, "analyze", **BY)
-        await finished(engine, hands, analyze=batches(3))
+        await finished(hands, analyze=batches(3))
         after = {view["step_uuid"] for name, view in (await steps_by_name(engine, task)).items() if "part" in name}
         assert before.isdisjoint(after)
     assert await fetch(database_url, "SELECT 1 FROM tasker.step_queue") == []

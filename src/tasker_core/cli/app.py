@@ -21,8 +21,9 @@ class _Elsewhere(NamedTuple):
 
 COMMANDS = {
     "run": _Elsewhere("tasker_core.cli.run", "Run a task to its end and print its results."),
+    "worker": _Elsewhere("tasker_core.cli.worker", "Run steps of the templates' tasks until told to stop."),
     "template": _Elsewhere("tasker_core.cli.template", "Check, list and draw task templates."),
-    "task": _Elsewhere("tasker_core.cli.task", "Look at tasks and act on them."),
+    "task": _Elsewhere("tasker_core.cli.task", "Create tasks, look at them and act on them."),
     "step": _Elsewhere("tasker_core.cli.step", "Put a single step right by hand."),
     "dlq": _Elsewhere("tasker_core.cli.dlq", "Look at dead letters and resolve them."),
     "db": _Elsewhere("tasker_core.cli.db", "Look after the database schema."),
@@ -57,6 +58,7 @@ app = typer.Typer(
     epilog=examples(
         "tasker template validate order.yaml",
         "tasker run order.yaml --context '{\"order_id\": 7}'",
+        "tasker worker workflows/ --processes 4",
         "tasker task list --status error",
         "tasker task why TASK_UUID",
     ),

@@ -57,9 +57,9 @@ def _explain(error: Exception) -> NoReturn:
             fail(str(error), ExitCode.UNREACHABLE)
         case StoreError():
             fail(str(error), _exit_code_of(error))
-        case IllegalMoveError() | InvalidTaskError() | DuplicateTaskError():
-            fail(str(error))
-        case HandlerLoadError() | SerializationError() | OSError():
+        case DuplicateTaskError():
+            fail(f"such a task exists already: {error.existing}; to take that one: --return-existing")
+        case IllegalMoveError() | InvalidTaskError() | HandlerLoadError() | SerializationError() | OSError():
             fail(str(error))
         case _:
             fail(

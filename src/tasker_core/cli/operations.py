@@ -42,7 +42,8 @@ def meaningful(text: str | None) -> str | None:
     return text.strip()
 
 
-def _named_or_login(actor: str) -> str | None:
+def named_or_login(actor: str) -> str | None:
+    """Return a name that is given, or else the login name."""
     return meaningful(actor or login_name())
 
 
@@ -61,7 +62,7 @@ ActorOption = Annotated[
         metavar="NAME",
         help="Who does it; recorded in the history.",
         show_default="your login name",
-        callback=_named_or_login,
+        callback=named_or_login,
     ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", metavar="", help="Say what would change, and change nothing.")]

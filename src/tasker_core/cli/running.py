@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,11 +11,12 @@ from rich.markup import escape
 
 from tasker_core.cli import progress
 from tasker_core.cli.common import engine
+from tasker_core.cli.outcome import outcome_of
 from tasker_core.cli.output import ExitCode, err, fail, warn
+from tasker_core.cli.working import first_of, stops_requested, working
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.template import TaskTemplate
-from tasker_core.worker import Worker
 from tasker_core.worker.collector import calm_collector
 
 #: Seconds that running handlers have to finish once the process is told to stop.
@@ -60,9 +59,11 @@ async def run(job: Job) -> dict[str, Any]:
             task_uuid = await _require_same_template(opened, job.resumed, job.template)
         if not job.quiet:
             err.print(f"[dim]Task {task_uuid} ({escape(job.template.identity)})[/]", soft_wrap=True)
-        async with _working(opened, job) as (worker, working):
-            with _stops_requested() as (stop, leave):
-                reason = await _until_over(opened, job, task_uuid, stop, working)
+        callables = sorted({step.handler.callable for step in job.template.steps})
+        options = {"concurrency": job.concurrency, "shutdown_timeout": _SHUTDOWN_SECONDS}
+        async with working(opened, job.registry, callables, **options) as (worker, running):
+            with stops_requested() as requests:
+                reason = await _until_over(opened, job, task_uuid, requests.stop, running)
                 if reason and worker.running:
                     warn(
                         f"{reason}; {worker.running} running handler(s) may finish within {_SHUTDOWN_SECONDS:g} s "
@@ -71,8 +72,8 @@ async def run(job: Job) -> dict[str, Any]:
                 elif reason:
                     warn(reason)
                 worker.stop()
-                await _first_of(working, leave)
-        return await _outcome(opened, task_uuid, time.monotonic() - started)
+                await first_of(running, requests.leave)
+        return await outcome_of(opened, task_uuid, time.monotonic() - started)
 
 
 async def _require_same_template(opened: Engine, task_uuid: UUID, template: TaskTemplate) -> UUID:
@@ -85,88 +86,18 @@ async def _require_same_template(opened: Engine, task_uuid: UUID, template: Task
     return task_uuid
 
 
-@contextlib.asynccontextmanager
-async def _working(opened: Engine, job: Job) -> AsyncIterator[tuple[Worker, "asyncio.Task[None]"]]:
-    callables = sorted({step.handler.callable for step in job.template.steps})
-    source_of = opened.worker_source(
-        callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
-    )
-    async with source_of as source:
-        worker = Worker(source, job.registry, concurrency=job.concurrency, shutdown_timeout=_SHUTDOWN_SECONDS)
-        working = asyncio.create_task(worker.run())
-        try:
-            yield worker, working
-        finally:
-            working.cancel()  # has no effect if it is done, as it should be
-            await asyncio.gather(working, return_exceptions=True)
-
-
 async def _until_over(
-    opened: Engine, job: Job, task_uuid: UUID, stop: asyncio.Event, working: "asyncio.Task[None]"
+    opened: Engine, job: Job, task_uuid: UUID, stop: asyncio.Event, running: "asyncio.Task[None]"
 ) -> str:
     """Wait for the task, a signal, the time limit or a failure of the worker; return why the task is not over."""
     showing = contextlib.nullcontext() if job.quiet else progress.shown(opened, task_uuid, job.template, err)
     async with showing:
         waiting = asyncio.create_task(opened.wait(task_uuid))
         try:
-            await asyncio.wait_for(_first_of(waiting, stop, working), job.timeout)
+            await asyncio.wait_for(first_of(waiting, stop, running), job.timeout)
         except TimeoutError:
             return f"the task is not over after {job.timeout:g} s"
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
     return "interrupted" if stop.is_set() else ""
-
-
-async def _first_of(*awaited: "asyncio.Task[Any] | asyncio.Event") -> None:
-    """Wait until a task ends or an event is set; a task's failure is raised, the other tasks go on."""
-    waits = {thing: asyncio.create_task(thing.wait()) for thing in awaited if isinstance(thing, asyncio.Event)}
-    tasks = {thing for thing in awaited if isinstance(thing, asyncio.Task)}
-    try:
-        done, _ = await asyncio.wait({*tasks, *waits.values()}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for wait in waits.values():
-            wait.cancel()
-
-
-@contextlib.contextmanager
-def _stops_requested() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Let the first SIGINT or SIGTERM set one event and the next one another, instead of ending the process."""
-    loop = asyncio.get_running_loop()
-    stop, leave = asyncio.Event(), asyncio.Event()
-
-    def requested() -> None:
-        (leave if stop.is_set() else stop).set()
-
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(number, requested)
-            handled.append(number)
-    try:
-        yield stop, leave
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-
-
-async def _outcome(opened: Engine, task_uuid: UUID, seconds: float) -> dict[str, Any]:
-    task = await opened.task(task_uuid)
-    return {
-        "task_uuid": str(task_uuid),
-        "status": task["state"],
-        "steps": [
-            {
-                "name": step["name"],
-                "template_step": step["template_step"],
-                "current_state": step["state"],
-                "attempts": step["attempts"],
-                "result": step["result"],
-                "error": step["error"],
-            }
-            for step in await opened.steps(task_uuid)
-        ],
-        "duration_ms": round(seconds * 1000, 1),
-    }

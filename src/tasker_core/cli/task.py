@@ -1,5 +1,7 @@
-"""``tasker task``: look at tasks and act on them."""
+"""``tasker task``: create tasks, look at them and act on them."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,7 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli.common import DatabaseOption, engine, run_async
+from tasker_core.cli import creating
+from tasker_core.cli.common import DatabaseOption, engine, read_context, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import (
     ActorOption,
@@ -15,24 +18,154 @@ from tasker_core.cli.operations import (
     OptionalReasonOption,
     ReasonOption,
     TaskArgument,
+    meaningful,
+    named_or_login,
     perform,
     step_name,
 )
-from tasker_core.cli.output import JsonOption, err, examples, first_line, out, print_json, styled_state
-from tasker_core.orchestration import Engine
+from tasker_core.cli.outcome import exit_code_of, print_outcome
+from tasker_core.cli.output import JsonOption, Options, err, examples, first_line, out, print_json, styled_state, warn
+from tasker_core.cli.templates import choose
+from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.orchestration.create_tasks import MAX_PRIORITY
 from tasker_core.states import TaskState
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at tasks and act on them.",
+    help="Create tasks, look at them and act on them.",
     epilog=examples(
+        "tasker task create order.yaml --context '{\"order_id\": 7}'",
         "tasker task list --status blocked_by_failures",
         "tasker task why TASK_UUID",
         "tasker task retry TASK_UUID",
         "tasker task get TASK_UUID --json",
     ),
 )
+
+
+def _labels(tags: list[str] | None) -> list[str]:
+    return [label for label in map(meaningful, tags or ()) if label is not None]
+
+
+@app.command(
+    epilog=examples(
+        "tasker task create order.yaml --context '{\"order_id\": 7}'",
+        "tasker task create order.yaml --context @order.json --idempotency-key order-7 --return-existing",
+        "tasker task create order.yaml --requested-at 2030-01-31T08:00:00Z --priority 5",
+        "tasker task create order.yaml --wait --timeout 60 --json",
+    )
+)
+def create(
+    template: Annotated[
+        Path, typer.Argument(metavar="TEMPLATE", help="Template file, or a directory of templates (then see --task).")
+    ],
+    context: Annotated[
+        str, typer.Option("--context", "-c", metavar="JSON|@FILE|-", help="The task's input, a JSON object.")
+    ] = "{}",
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="NAME", help="Which template, if there are several.")
+    ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            min=-MAX_PRIORITY,
+            max=MAX_PRIORITY,
+            metavar="N",
+            help=f"{-MAX_PRIORITY} to {MAX_PRIORITY}; higher comes first.",
+        ),
+    ] = 0,
+    requested_at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--requested-at",
+            parser=creating.moment,
+            metavar="RFC3339",
+            help="When the task is to start, such as 2030-01-31T08:00:00Z.  Default: at once",
+        ),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Names the request: there is one task a key.  Default: the template's identity_strategy decides",
+        ),
+    ] = None,
+    return_existing: Annotated[
+        bool,
+        typer.Option("--return-existing", metavar="", help="If there is such a task already, print that one."),
+    ] = False,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="A label of the task; may be repeated.", callback=_labels),
+    ] = None,
+    correlation_id: Annotated[
+        UUID | None,
+        typer.Option("--correlation-id", metavar="UUID", help="Ties the task to what caused it.  Default: its UUID"),
+    ] = None,
+    initiator: Annotated[
+        str,
+        typer.Option(
+            "--initiator",
+            metavar="NAME",
+            help="Who asks for the task.",
+            show_default="your login name",
+            callback=named_or_login,
+        ),
+    ] = "",
+    reason: Annotated[
+        str | None, typer.Option("--reason", "-r", metavar="TEXT", help="Why.", callback=meaningful)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", metavar="", help="Wait until the task is over.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0.0, metavar="SECONDS", help="Stop waiting after this long.")
+    ] = None,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a task for workers to run, and print its UUID.
+
+    With --wait, print its results when it is over.
+
+    Exit codes: 0 it was created (with --wait: it completed), 1 it was refused or is not over, 6 it ended in failure.
+    """
+    if timeout is not None and not wait:
+        raise typer.BadParameter("it limits --wait, which is not given", param_hint="--timeout")
+    if requested_at is not None and requested_at < datetime.now(UTC):
+        warn("--requested-at is in the past: the task starts at once, and its time limits count from then")
+    with errors_explained():
+        request = TaskRequest(
+            context=read_context(context),
+            priority=priority,
+            correlation_id=correlation_id,
+            initiator=initiator,
+            source_system="cli",
+            reason=reason,
+            tags=tags or (),
+            requested_at=requested_at,
+            idempotency_key=idempotency_key,
+        )
+        chosen = choose(template, task).template
+        job = creating.Job(
+            template=chosen,
+            request=request,
+            return_existing=return_existing,
+            wait=wait,
+            timeout=timeout,
+            database_url=database_url,
+            quiet=as_json or Options.quiet,
+        )
+        answer = run_async(lambda: creating.create(job))
+        if as_json:
+            print_json(answer)
+        elif wait:
+            print_outcome(answer, chosen)
+        else:
+            out.print(answer["task_uuid"])
+    if wait:
+        raise typer.Exit(exit_code_of(answer))
 
 
 @app.command("list", epilog=examples("tasker task list --namespace shop --name order --limit 5"))

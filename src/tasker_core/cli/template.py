@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.output import ExitCode, JsonOption, complain, err, examples, fail, out, print_json, success
+from tasker_core.cli.templates import require_paths
 from tasker_core.template import Report, Severity, TaskTemplate, discover, inspect_file, load_file, mermaid, tree
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ def validate(
 def list_templates(paths: Paths, as_json: JsonOption = False) -> None:
     """List the templates in files and directories; exits with 1 if one cannot be loaded."""
     with errors_explained():
-        _require(paths)
+        require_paths(paths)
         found = discover(paths)
         if as_json:
             print_json(
@@ -117,7 +118,7 @@ def show(
 
 def _files(paths: list[Path]) -> list[Path]:
     """Return the files themselves and the YAML files under directories."""
-    _require(paths)
+    require_paths(paths)
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -127,12 +128,6 @@ def _files(paths: list[Path]) -> list[Path]:
     if not files:
         fail(f"there are no .yaml or .yml files under {', '.join(map(str, paths))}", ExitCode.NOT_FOUND)
     return files
-
-
-def _require(paths: list[Path]) -> None:
-    for path in paths:
-        if not path.exists():
-            fail(f"there is no file or directory {path}", ExitCode.NOT_FOUND)
 
 
 def _print_report(file: Path, report: Report) -> None:

@@ -68,7 +68,12 @@ class LocalStepSource:
     async def report(self, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
         held, yields, strangers = [], {}, set()
+        # A lease counts once, also if it is reported twice in one call: the first report holds.
+        seen: set[LeaseKey] = set()
         for report in reports:
+            if report.lease in seen:
+                continue
+            seen.add(report.lease)
             assembled = self._held.get(report.lease)
             if assembled is None:
                 strangers.add(report.lease)
@@ -156,7 +161,10 @@ class LocalStepSource:
                 await store.worker_seen(self._worker_id)
                 if not leases:
                     return frozenset()
-                return frozenset(leases) - await store.renew_leases(self._worker_id, leases, self._lease_seconds)
+                lost = frozenset(leases) - await store.renew_leases(self._worker_id, leases, self._lease_seconds)
+                for lease in lost:
+                    self._held.pop(lease, None)
+                return lost
 
             yield renew
 

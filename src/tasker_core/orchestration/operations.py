@@ -236,9 +236,8 @@ class Operations:
         return operation.answer
 
     async def resume_task(self, task_uuid: UUID, audit: Audit) -> dict[str, Any]:
-        """Let a paused task go on."""
+        """Let a paused task go on; one that ended meanwhile is only no longer paused."""
         async with self._operation(task_uuid, audit) as operation:
-            operations.require_active(operation.state, "resumed")
             if not operation.frozen.is_paused:
                 operation.nothing_to_do()
                 return operation.answer

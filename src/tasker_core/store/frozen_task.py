@@ -20,11 +20,18 @@ _WORKERS = queries.load("workers")
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What history says about a change: the verb, who did it, and why."""
+    """What history says about a change: the verb, who did it, and why.
+
+    Raises:
+        SerializationError: the actor or the reason cannot be stored.
+    """
 
     verb: str
     actor: str
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        serialization.dumps([self.actor, self.reason])
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Worker:
         default_timeout: seconds that a handler may run if its step has no ``timeout_seconds``.
         shutdown_timeout: seconds that :meth:`run` waits for running handlers after :meth:`stop`.
         idle_poll: seconds between claims while nothing seems to be ready.
+        log_steps: log the start and the end of each handler, at level info.
 
     Call :meth:`wake` when steps may have become ready, :meth:`check_leases` when some may have been cancelled, and
     :meth:`stop` to end :meth:`run`.
@@ -83,6 +84,7 @@ class Worker:
         default_timeout: float = DEFAULT_TIMEOUT_SECONDS,
         shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
         idle_poll: float = IDLE_POLL_SECONDS,
+        log_steps: bool = False,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
@@ -93,6 +95,8 @@ class Worker:
         self._default_timeout = default_timeout
         self._shutdown_timeout = shutdown_timeout
         self._idle_poll = idle_poll
+        # Asked by hand, since a logger that only drops a line takes longer than much else that a step needs.
+        self._log_steps = log_steps
         self._attempts: dict[LeaseKey, _Attempt] = {}
         self._ended: deque[StepReport] = deque()
         self._has_ended = asyncio.Event()
@@ -254,6 +258,8 @@ class Worker:
         assert self._loop is not None
         assert self._threads is not None
         attempt = self._attempts[step.key] = _Attempt(step)
+        if self._log_steps:
+            log.info("step_started", **_described(step))
         handler = execution.resolve(self._registry, step)
         if isinstance(handler, StepHandlerResult):
             attempt.returned = True
@@ -292,6 +298,11 @@ class Worker:
         attempt.ended = True
         if attempt.deadline is not None:
             attempt.deadline.cancel()
+        if self._log_steps:
+            ending = {"success": report.success, "milliseconds": report.execution_time_ms}
+            if report.error is not None:
+                ending |= {"error_type": report.error["error_type"], "reason": report.error["message"]}
+            log.info("step_ended", **_described(attempt.step), **ending)
         self._ended.append(report)
         self._has_ended.set()
 
@@ -416,6 +427,15 @@ class Worker:
             await self._source_unavailable("recover", error)
         finally:
             self._forgotten_meanwhile = None
+
+
+def _described(step: LeasedStep) -> dict[str, object]:
+    return {
+        "step": step.name,
+        "template": f"{step.task.namespace}/{step.task.name}",
+        "task_uuid": str(step.task.task_uuid),
+        "attempt": step.attempt,
+    }
 
 
 def _named(key: LeaseKey) -> dict[str, object]:

@@ -1,6 +1,9 @@
 -- name: list_dead_letters
 -- Entries, newest first, with optional filters on status and reason; $3 is the last entry of the page before.
-SELECT entry.entry_uuid AS dlq_entry_uuid, entry.task_uuid, step.name AS step,
+SELECT entry.entry_uuid AS dlq_entry_uuid, entry.task_uuid,
+       CASE WHEN entry.ordinal IS NOT NULL
+            -- A step that a re-run removed is named by what was noted about it.
+            THEN coalesce(step.name, entry.metadata -> 'failed_steps' -> 0 ->> 'name') END AS step,
        entry.original_state::text, entry.reason::text AS dlq_reason, entry.created_at AS dlq_timestamp,
        entry.status::text AS resolution_status, entry.resolved_at AS resolution_timestamp,
        entry.notes AS resolution_notes, entry.resolved_by, entry.snapshot AS task_snapshot, entry.metadata,

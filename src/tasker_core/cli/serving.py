@@ -1,0 +1,144 @@
+"""One worker process: the engine and a worker, until a signal stops them."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+from rich.markup import escape
+
+from tasker_core.bootstrap import Settings, open_database, open_engine
+from tasker_core.cli.handlers import FoundHandlers, find_handlers
+from tasker_core.cli.output import Options, err, fail, warn
+from tasker_core.cli.templates import load_all
+from tasker_core.cli.working import StopRequests, first_of, stops_requested, working
+from tasker_core.worker import Worker
+from tasker_core.worker.collector import calm_collector
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to serve, and how.
+
+    Attributes:
+        templates: files and directories with the templates.
+        handlers: where handlers are, besides those beside the templates.
+        allow_missing: serve what has handlers, even if some have none.
+        concurrency: handlers that run at once, in each process.
+        shutdown_timeout: seconds that running handlers have to finish once the process is told to stop.
+        database_url: where to connect, if not to the configured database.
+    """
+
+    templates: Sequence[Path]
+    handlers: Sequence[str]
+    allow_missing: bool
+    concurrency: int
+    shutdown_timeout: float
+    database_url: str | None
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """What a worker that is ready serves."""
+
+    templates: int
+    handlers: int
+    database: str
+
+    def announce(self, job: Job, who: str) -> None:
+        """Print it as one line."""
+        if not Options.quiet:
+            err.print(
+                f"[dim]{escape(who)}: {_count(self.handlers, 'handler')} of {_count(self.templates, 'template')}, "
+                f"{job.concurrency} at once; {escape(self.database)}[/]",
+                soft_wrap=True,
+            )
+
+
+async def serve(job: Job, supervisor: int | None = None) -> int:
+    """Claim and run steps until a signal says to stop; return the exit code.
+
+    Args:
+        job: what to serve.
+        supervisor: file descriptor of a socket. Once the worker is ready, it writes there what it serves; it stops
+            when nobody is at the other end any more. Signals then only stop it, however many.
+    """
+    templates = load_all(job.templates)
+    found = _handlers(find_handlers(templates, job.handlers), job)
+    calm_collector()
+    settings = Settings.read(database_url=job.database_url)
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    if supervisor is not None:
+        structlog.contextvars.bind_contextvars(worker=name)  # its lines mix with those of others
+    with open_database(settings) as database, stops_requested() as requests:
+        serving = Serving(len(templates), len(found.callables), database.description)
+        options = {
+            "concurrency": job.concurrency,
+            "shutdown_timeout": job.shutdown_timeout,
+            "log_steps": Options.verbosity > 0,
+        }
+        async with (
+            open_engine(settings, database, may_migrate=False) as opened,
+            working(opened, found.registry, found.callables, **options) as (worker, running),
+        ):
+            if supervisor is None:
+                serving.announce(job, f"Worker {name}")
+                await _until_stopped(worker, running, requests, job)
+                return 0 if running.done() else requests.exit_code
+            async with _supervised(supervisor, serving, requests):
+                await _until_stopped(worker, running, requests, job, name)
+                await running
+            return 0
+
+
+async def _until_stopped(
+    worker: Worker, running: "asyncio.Task[None]", requests: StopRequests, job: Job, name: str = ""
+) -> None:
+    """Wait for a signal, and then for running handlers or, without a supervisor, for another signal."""
+    await first_of(running, requests.stop)
+    if worker.running:
+        hint = f"{name}: " if name else ""
+        how = "" if name else " (another signal leaves at once)"
+        warn(f"{hint}stopping; {worker.running} running handler(s) may finish within {job.shutdown_timeout:g} s{how}")
+    worker.stop()
+    if not name:
+        await first_of(running, requests.leave)
+
+
+def _handlers(found: FoundHandlers, job: Job) -> FoundHandlers:
+    if found.missing and not job.allow_missing:
+        fail(f"{found.explanation()}\nTo leave these steps to other workers: --allow-missing")
+    if not found.callables:
+        fail(found.explanation())
+    if found.missing:
+        warn("left to other workers, since there is no handler for:\n" + "\n".join(found.missing))
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _supervised(descriptor: int, serving: Serving, requests: StopRequests) -> AsyncIterator[None]:
+    """Tell the supervisor that the worker is ready, and stop when the supervisor says so or is gone."""
+    os.set_inheritable(descriptor, False)  # else programs that handlers start would hold it open
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=descriptor))
+
+    async def listen() -> None:
+        with contextlib.suppress(OSError):
+            writer.write(msgspec.json.encode(serving) + b"\n")
+            await reader.read()
+        requests.stop.set()
+
+    listening = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        writer.close()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
