@@ -99,6 +99,7 @@ def test_json_is_one_object_on_stdout_whatever_handlers_print(tasker, project, d
     assert outcome["duration_ms"] > 0
     assert outcome["steps"][2] == {
         "name": "pack",
+        "template_step": "pack",
         "current_state": "complete",
         "attempts": 1,
         "result": {"packed": "pen"},

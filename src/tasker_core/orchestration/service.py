@@ -105,6 +105,10 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A process that only creates a task ends before the others have heard of it.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._notify_now()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -497,10 +501,14 @@ class Engine:
         while True:
             await self._notify_due.wait()
             self._notify_due.clear()
-            channels, self._to_notify = self._to_notify, set()
             try:
-                await self.store.notify(sorted(channels))
+                await self._notify_now()
             except StoreError as error:
                 # Only a hint is lost: every listener also polls.
                 log.debug("notification_lost", reason=str(error))
             await asyncio.sleep(_NOTIFY_INTERVAL)
+
+    async def _notify_now(self) -> None:
+        channels, self._to_notify = self._to_notify, set()
+        if channels:
+            await self.store.notify(sorted(channels))
