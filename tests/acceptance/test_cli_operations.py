@@ -288,7 +288,7 @@ async def test_a_rerun_begins_with_a_step_and_includes_all_behind_it(shop):
 async def test_what_cannot_be_done_to_a_task_is_refused_with_the_state_it_is_in(shop):
     task = await shop.completed()
     before = await shop.everything(task)
-    for verb in ("cancel", "pause", "resume", "retry"):
+    for verb in ("cancel", "pause", "retry"):
         assert "a task that is complete cannot be" in shop.refusal("task", verb, task, *WHY_NOT)
     assert await shop.everything(task) == before
     waiting = await shop.waiting()

@@ -27,19 +27,40 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at_time constant timestamptz := clock_timestamp();
+    spacing constant interval := tasker.backlog_spacing();
+    priorities smallint[] := p_priorities;
+    first_ready timestamptz[] := '{}';
+    to_note smallint[] := '{}';
+    one smallint;
+    backlog record;
     created_count bigint;
+    last_tasks uuid[];
+    last_ordinals integer[];
+    last_priorities smallint[];
+    last_orders timestamptz[];
 BEGIN
-    WITH backlog AS MATERIALIZED (
-        -- The place behind the last step that was queued with this priority, while that one still waits.
-        SELECT mine.priority,
-               CASE WHEN queue.ordinal IS NULL THEN at_time
-                    ELSE greatest(at_time, last.last_ready + tasker.backlog_spacing()) END AS first_ready
-        FROM (SELECT DISTINCT unnest(p_priorities)) AS mine (priority)
-        LEFT JOIN tasker.backlogs AS last ON last.namespace = p_namespace AND last.priority = mine.priority
+    IF cardinality(p_priorities) > 1 THEN
+        priorities := ARRAY(SELECT DISTINCT unnest(p_priorities));
+    END IF;
+    FOREACH one IN ARRAY priorities LOOP
+        -- The last step that was queued with this priority, and whether it still waits.
+        SELECT last.last_ready, queue.ordinal IS NOT NULL AS waits INTO backlog
+        FROM tasker.backlogs AS last
         LEFT JOIN tasker.step_queue AS queue
           ON queue.task_uuid = last.last_task AND queue.ordinal = last.last_ordinal
          AND queue.status = 'ready' AND queue.attempt = 0
-    ), created AS (
+        WHERE last.namespace = p_namespace AND last.priority = one;
+        first_ready := first_ready || CASE
+            WHEN backlog.waits THEN greatest(at_time, backlog.last_ready + spacing) ELSE at_time
+        END;
+        -- Without a backlog, a step a second is noted: as soon as that one has to wait, all are.
+        IF backlog.waits OR cardinality(p_task_uuids) > 1 OR backlog.last_ready IS NULL
+           OR backlog.last_ready < at_time - spacing THEN
+            to_note := to_note || one;
+        END IF;
+    END LOOP;
+
+    WITH created AS (
         INSERT INTO tasker.tasks (
             task_uuid, template_id, context, priority, correlation_id, parent_correlation_id,
             initiator, source_system, reason, tags, requested_at, identity_hash, created_at, total_steps, active_steps
@@ -77,7 +98,8 @@ BEGIN
                CASE WHEN place.requested_at > at_time THEN place.requested_at END,
                tasker.claim_order(
                    greatest(
-                       place.requested_at, backlog.first_ready + tasker.backlog_spacing() * (place.number - 1)
+                       place.requested_at,
+                       first_ready[array_position(priorities, place.priority)] + spacing * (place.number - 1)
                    ),
                    place.priority
                ),
@@ -89,26 +111,34 @@ BEGIN
             CROSS JOIN tasker.template_steps AS mould
             WHERE mould.template_id = p_template_id AND mould.initial AND mould.dependencies = '{}'
         ) AS place
-        JOIN backlog USING (priority)
         RETURNING task_uuid, ordinal, priority, status, claim_order
-    ), last AS MATERIALIZED (
+    ), last AS (
         SELECT DISTINCT ON (priority) task_uuid, ordinal, priority, claim_order FROM queued
-        WHERE status = 'ready' ORDER BY priority, claim_order DESC
-    ), free AS (
-        -- Whoever finds the row taken leaves it: creators never wait for each other here.
-        SELECT priority FROM tasker.backlogs
-        WHERE namespace = p_namespace AND priority IN (SELECT priority FROM last)
-        FOR UPDATE SKIP LOCKED
-    ), noted AS (
+        WHERE status = 'ready' AND priority = ANY (to_note) ORDER BY priority, claim_order DESC
+    )
+    SELECT (SELECT count(*) FROM created), array_agg(task_uuid), array_agg(ordinal), array_agg(priority),
+           array_agg(claim_order)
+    INTO created_count, last_tasks, last_ordinals, last_priorities, last_orders
+    FROM last;
+
+    IF last_tasks IS NOT NULL THEN
+        WITH last AS (
+            SELECT * FROM unnest(last_tasks, last_ordinals, last_priorities, last_orders)
+                AS l (task_uuid, ordinal, priority, claim_order)
+        ), free AS (
+            -- Whoever finds the row taken leaves it: creators never wait for each other here.
+            SELECT priority FROM tasker.backlogs
+            WHERE namespace = p_namespace AND priority = ANY (last_priorities)
+            FOR UPDATE SKIP LOCKED
+        )
         INSERT INTO tasker.backlogs AS backlog (namespace, priority, last_task, last_ordinal, last_ready)
         SELECT p_namespace, priority, task_uuid, ordinal, claim_order + priority * interval '10 hours'
         FROM last
         WHERE priority IN (SELECT priority FROM free)
            OR NOT EXISTS (SELECT 1 FROM tasker.backlogs WHERE namespace = p_namespace AND priority = last.priority)
         ON CONFLICT (namespace, priority) DO UPDATE
-        SET last_task = excluded.last_task, last_ordinal = excluded.last_ordinal, last_ready = excluded.last_ready
-    )
-    SELECT count(*) INTO created_count FROM created;
+        SET last_task = excluded.last_task, last_ordinal = excluded.last_ordinal, last_ready = excluded.last_ready;
+    END IF;
 
     IF created_count < cardinality(p_task_uuids) THEN
         -- A statement of its own: its snapshot shows twins that committed while the insertion waited for them.
