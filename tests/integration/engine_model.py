@@ -497,7 +497,7 @@ class ModelTask:
         """Return the names of the cancelled steps that go on when something is done about one."""
         if self.state == "error":
             return self._where(lambda other: other.state == "cancelled")
-        if not step.is_worker:
+        if not step.is_worker or step.state != "error":
             return set()
         return {mate.name for mate in self._mates(step) if mate.state == "cancelled"}
 

@@ -112,8 +112,8 @@ def require_open(state: TaskState, verb: str, step: Step) -> None:
 def steps_to_revive(state: TaskState, steps: Sequence[Step], step: Step) -> frozenset[int]:
     """Return the ordinals of cancelled steps that go on once something is done about ``step``.
 
-    These are the other workers of its batch, which were cancelled because it failed; and in a task that was closed
-    as ``error``, everything that was cancelled then.
+    These are the other workers of its batch, if it failed and they were cancelled for that; and in a task that was
+    closed as ``error``, everything that was cancelled then.
     """
     return frozenset(
         other.ordinal
@@ -121,7 +121,12 @@ def steps_to_revive(state: TaskState, steps: Sequence[Step], step: Step) -> froz
         if other.state is StepState.CANCELLED
         and (
             state is TaskState.ERROR
-            or (step.is_batch_worker and other.is_batch_worker and other.template_ordinal == step.template_ordinal)
+            or (
+                step.state is StepState.ERROR
+                and step.is_batch_worker
+                and other.is_batch_worker
+                and other.template_ordinal == step.template_ordinal
+            )
         )
     )
 

@@ -158,6 +158,12 @@ def test_the_cancelled_workers_of_a_failed_workers_batch_go_on_with_it() -> None
     assert operations.steps_to_revive(TaskState.BLOCKED_BY_FAILURES, [failed, *others], failed) == {11}
 
 
+def test_ending_a_worker_that_runs_revives_no_sibling_that_another_failure_cancelled() -> None:
+    running = step(StepState.IN_PROGRESS, 10, mould=2)
+    others = [step(StepState.ERROR, 11, mould=2), step(StepState.CANCELLED, 12, mould=2)]
+    assert operations.steps_to_revive(TaskState.STEPS_IN_PROCESS, [running, *others], running) == frozenset()
+
+
 def test_in_a_task_closed_as_error_everything_cancelled_goes_on() -> None:
     failed = step(StepState.ERROR, 0)
     steps = [failed, step(StepState.CANCELLED, 1), step(StepState.CANCELLED, 20, mould=3), step(StepState.ERROR, 2)]
