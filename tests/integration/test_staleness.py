@@ -163,6 +163,18 @@ async def test_a_task_that_ended_for_lack_of_workers_stays_noted_and_can_be_retr
         assert await engine.wait(task, 10) is TaskState.COMPLETE
 
 
+async def test_a_task_that_ended_for_lack_of_workers_can_be_taken_for_resolved(
+    engine: Engine, database_url: str
+) -> None:
+    task = await engine.create_task(limited(max_waiting_for_dependencies_minutes=2), TaskRequest())
+    await age(database_url, 3)
+    await engine.sweep()
+    (entry,) = await engine.dlq_entries(status="pending")
+    resolved = await engine.resolve_dlq_entry(UUID(entry["dlq_entry_uuid"]), action="resolve", actor="ann")
+    assert resolved["resolution_status"] == "manually_resolved"
+    assert await state(engine, task) == "resolved_manually"
+
+
 async def test_a_task_that_only_queues_is_never_stale(engine: Engine, database_url: str) -> None:
     await engine.create_task(limited(), TaskRequest())
     await age(database_url, 1000)

@@ -1,7 +1,6 @@
 """``tasker run``: a template, its handlers and an input, run to the end."""
 
 import shlex
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -13,7 +12,7 @@ from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.handlers import HandlersOption, find_handlers
 from tasker_core.cli.outcome import exit_code_of, print_outcome
 from tasker_core.cli.output import ExitCode, JsonOption, Options, examples, fail, print_json, reserve_stdout, warn
-from tasker_core.cli.templates import choose
+from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
 from tasker_core.orchestration import TaskRequest
 from tasker_core.worker.worker import DEFAULT_CONCURRENCY
 
@@ -29,17 +28,13 @@ app = typer.Typer(add_completion=False)
     )
 )
 def run(
-    template: Annotated[
-        Path, typer.Argument(metavar="TEMPLATE", help="Template file, or a directory of templates (then see --task).")
-    ],
+    template: TemplateArgument,
     handlers: HandlersOption = None,
     context: Annotated[
         str | None,
         typer.Option("--context", "-c", metavar="JSON|@FILE|-", help="The task's input, a JSON object.  Default: {}"),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="NAME", help="Which template to run, if there are several.")
-    ] = None,
+    task: TemplateNameOption = None,
     resume: Annotated[
         UUID | None,
         typer.Option("--resume", metavar="TASK_UUID", help="Go on with this task instead of creating a new one."),

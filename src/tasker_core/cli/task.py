@@ -1,7 +1,6 @@
 """``tasker task``: create tasks, look at them and act on them."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from tasker_core.cli.operations import (
 )
 from tasker_core.cli.outcome import exit_code_of, print_outcome
 from tasker_core.cli.output import JsonOption, Options, err, examples, first_line, out, print_json, styled_state, warn
-from tasker_core.cli.templates import choose
+from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.orchestration.create_tasks import MAX_PRIORITY
 from tasker_core.states import TaskState
@@ -57,15 +56,11 @@ def _labels(tags: list[str] | None) -> list[str]:
     )
 )
 def create(
-    template: Annotated[
-        Path, typer.Argument(metavar="TEMPLATE", help="Template file, or a directory of templates (then see --task).")
-    ],
+    template: TemplateArgument,
     context: Annotated[
         str, typer.Option("--context", "-c", metavar="JSON|@FILE|-", help="The task's input, a JSON object.")
     ] = "{}",
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="NAME", help="Which template, if there are several.")
-    ] = None,
+    task: TemplateNameOption = None,
     priority: Annotated[
         int,
         typer.Option(

@@ -3,12 +3,23 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tasker_core.cli.output import ExitCode, fail, warn
 from tasker_core.template import Severity, TemplateError, discover, inspect_file
 from tasker_core.template.discover import DiscoveredTemplate
 
 _MOST_WARNINGS = 5
+
+TemplateArgument = Annotated[
+    Path, typer.Argument(metavar="TEMPLATE", help="Template file, or a directory of templates (then see --task).")
+]
+
+TemplateNameOption = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Which template, if there are several.")
+]
 
 
 def require_paths(paths: Sequence[Path]) -> None:

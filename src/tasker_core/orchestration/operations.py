@@ -212,12 +212,16 @@ class Operations:
         dead_letters: str | None = None,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """End a task as ``error`` or ``resolved_manually``; failed steps stay failed, the others are cancelled."""
+        """End a task as ``error`` or ``resolved_manually``; failed steps stay failed, the others are cancelled.
+
+        A task that a policy ended as ``error`` may still be taken for resolved.
+        """
         async with self._operation(task_uuid, audit, dry_run=dry_run) as operation:
             if operation.state is state:
                 operation.nothing_to_do()
                 return operation.answer
-            operations.require_active(operation.state, f"put into {state}")
+            if operation.state is not TaskState.ERROR:
+                operations.require_active(operation.state, f"put into {state}")
             failed = StepState.ERROR
             await operation.cancel(step for step in operations.unfinished(operation.steps) if step.state is not failed)
             await operation.frozen.close(state)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import UUID
 
 import structlog
@@ -249,24 +249,24 @@ class Engine:
             TaskNotFoundError: there is no such task.
             IllegalMoveError: the task is over.
         """
-        return await self._operated(
-            self._operations.cancel_task(task_uuid, Audit("cancel", actor, reason), dry_run=dry_run)
+        return self._operated(
+            await self._operations.cancel_task(task_uuid, Audit("cancel", actor, reason), dry_run=dry_run)
         )
 
     async def pause_task(self, task_uuid: UUID, *, actor: str, reason: str | None = None) -> dict[str, Any]:
         """Let no further step of a task be claimed; what runs goes on to its end. As :meth:`cancel_task`."""
-        return await self._operated(self._operations.pause_task(task_uuid, Audit("pause", actor, reason)))
+        return self._operated(await self._operations.pause_task(task_uuid, Audit("pause", actor, reason)))
 
     async def resume_task(self, task_uuid: UUID, *, actor: str, reason: str | None = None) -> dict[str, Any]:
         """Let a paused task go on. As :meth:`cancel_task`."""
-        return await self._operated(self._operations.resume_task(task_uuid, Audit("resume", actor, reason)))
+        return self._operated(await self._operations.resume_task(task_uuid, Audit("resume", actor, reason)))
 
     async def retry_task(
         self, task_uuid: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
     ) -> dict[str, Any]:
         """Let all failed steps of a task start afresh, with all their attempts. As :meth:`cancel_task`."""
-        return await self._operated(
-            self._operations.retry_task(task_uuid, Audit("retry", actor, reason), dry_run=dry_run)
+        return self._operated(
+            await self._operations.retry_task(task_uuid, Audit("retry", actor, reason), dry_run=dry_run)
         )
 
     async def rerun_task(
@@ -277,8 +277,8 @@ class Engine:
         Steps that a decision or analyzer downstream had called for are removed, since it will call again.
         As :meth:`cancel_task`; also raises StepNotFoundError.
         """
-        return await self._operated(
-            self._operations.rerun_task(task_uuid, step, Audit("rerun", actor, reason), dry_run=dry_run)
+        return self._operated(
+            await self._operations.rerun_task(task_uuid, step, Audit("rerun", actor, reason), dry_run=dry_run)
         )
 
     async def reset_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -286,7 +286,7 @@ class Engine:
 
         As :meth:`cancel_task`; also raises StepNotFoundError.
         """
-        return await self._operated(self._operations.reset_step(task_uuid, step, Audit("reset", actor, reason)))
+        return self._operated(await self._operations.reset_step(task_uuid, step, Audit("reset", actor, reason)))
 
     async def resolve_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> dict[str, Any]:
         """Take a step for done without a result; the steps after it go on, and see none.
@@ -294,7 +294,7 @@ class Engine:
         A decision that is resolved chooses nothing, an analyzer makes no batches. As :meth:`cancel_task`; also
         raises StepNotFoundError.
         """
-        return await self._operated(self._operations.resolve_step(task_uuid, step, Audit("resolve", actor, reason)))
+        return self._operated(await self._operations.resolve_step(task_uuid, step, Audit("resolve", actor, reason)))
 
     async def complete_step(
         self,
@@ -311,9 +311,8 @@ class Engine:
         The result of a decision or analyzer must hold its outcome. As :meth:`cancel_task`; also raises
         StepNotFoundError.
         """
-        return await self._operated(
-            self._operations.complete_step(task_uuid, step, result, Audit("complete", actor, reason), metadata=metadata)
-        )
+        audit = Audit("complete", actor, reason)
+        return self._operated(await self._operations.complete_step(task_uuid, step, result, audit, metadata=metadata))
 
     async def why(self, task_uuid: UUID, step: str | None = None) -> list[dict[str, Any]]:
         """Return what each step of a task waits for; see :func:`tasker_core.orchestration.explain.why`.
@@ -373,11 +372,7 @@ class Engine:
         """
         entry = await self._dead_letters.resolve(entry_uuid, action=action, actor=actor, notes=notes, dry_run=dry_run)
         if entry["change"] is not None:
-
-            async def done() -> dict[str, Any]:
-                return cast("dict[str, Any]", entry["change"])
-
-            await self._operated(done())
+            self._operated(entry["change"])
         return entry
 
     async def task(self, task_uuid: UUID) -> dict[str, Any]:
@@ -467,11 +462,10 @@ class Engine:
 
     async def _fail_task(self, task_uuid: UUID, reason: str) -> object:
         audit = Audit("staleness", "tasker", reason)
-        return await self._operated(self._operations.close_task(task_uuid, audit, state=TaskState.ERROR))
+        return self._operated(await self._operations.close_task(task_uuid, audit, state=TaskState.ERROR))
 
-    async def _operated(self, operation: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-        """Run a verb, and let everybody look who may be concerned."""
-        answer = await operation
+    def _operated(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Let everybody look who may be concerned by what a verb did; return that."""
         if answer["changed"] and not answer["dry_run"]:
             self._known.forget(UUID(answer["task_uuid"]))
             self._wake_workers()
