@@ -18,8 +18,8 @@ import pytest
 
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine
+from tasker_core.step_worker import StepWorker
 from tasker_core.store import EmbeddedPostgres, migrate
-from tasker_core.worker import Worker
 
 TEMPLATE_DATABASE = "tasker_template"
 
@@ -94,7 +94,7 @@ def tasker(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @contextlib.asynccontextmanager
 async def working(
     engine: Engine, handlers: Mapping[str, Any], *, callables: list[str] | None = None, **options: Any
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[StepWorker]:
     """A worker with these handlers (classes or decorated functions by callable), running until the body ends."""
     registry = HandlerRegistry()
     for name, handler in handlers.items():
@@ -106,7 +106,7 @@ async def working(
         on_cancelled=lambda: worker.check_leases(),
         **source_options,
     ) as source:
-        worker = Worker(source, registry, **options)
+        worker = StepWorker(source, registry, **options)
         task = asyncio.create_task(worker.run())
         try:
             yield worker

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 import structlog
 
 from benchmarks.measure import MeasurementError, Round, Sizes, Subject
-from tasker_core.worker.collector import calm_collector
+from tasker_core.step_worker.collector import calm_collector
 
 #: What the tables call each subject, in their order.
 TITLES = {

@@ -15,9 +15,9 @@ from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.states import TaskState
 from tasker_core.step_source import LeasedStep, LeaseKey, Renew, ReportAnswer, StepReport, StepSource
+from tasker_core.step_worker import StepWorker
 from tasker_core.store import migrate
 from tasker_core.template import load_file
-from tasker_core.worker import Worker
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -129,7 +129,7 @@ class TaskerBenchmark:
         """Have a worker run meanwhile; its failure ends the block."""
         async with engine.worker_source(self._callables, on_ready=lambda: worker.wake()) as source:
             counting = CountingSource(source)
-            worker = Worker(counting, self._registry, concurrency=concurrency)
+            worker = StepWorker(counting, self._registry, concurrency=concurrency)
             async with asyncio.TaskGroup() as group:
                 group.create_task(worker.run())
                 yield counting

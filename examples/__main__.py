@@ -17,7 +17,8 @@ import structlog
 from examples.checkout_api import payment_server
 from rich.console import Console
 
-from tasker_core.bootstrap import OpenDatabase, Settings, open_database, open_engine
+from tasker_core.orchestration import TaskFilter
+from tasker_core.runtime import OpenDatabase, Settings, open_database, open_engine
 from tasker_core.store import StoreError
 from tasker_core.template import StepType, TaskTemplate, load_file
 
@@ -69,7 +70,7 @@ async def _newest_tasks(settings: Settings, database: OpenDatabase, names: list[
         tasks = []
         for name in names:
             template = load_file(EXAMPLES / name / "template.yaml")
-            newest = await engine.tasks(namespace=template.namespace_name, name=template.name, limit=1)
+            newest = await engine.tasks(TaskFilter(namespaces=[template.namespace_name], name=template.name), limit=1)
             tasks += [
                 task | {"steps": await engine.steps(UUID(task["task_uuid"])), "template": template} for task in newest
             ]
@@ -79,7 +80,7 @@ async def _newest_tasks(settings: Settings, database: OpenDatabase, names: list[
 def _print_summary(results: dict[str, int], tasks: list[dict[str, Any]]) -> None:
     console.print("\n[bold]What ran[/]")
     for task in tasks:
-        notes = [task["state"], f"{len(task['steps'])} steps", *_notes(task["template"], task["steps"])]
+        notes = [task["status"], f"{len(task['steps'])} steps", *_notes(task["template"], task["steps"])]
         console.print(f"  {task['task_uuid']}  {task['name']}: {'; '.join(notes)}")
     if tasks:
         tasker, task_uuid = _command_name(), tasks[0]["task_uuid"]

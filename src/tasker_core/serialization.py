@@ -7,6 +7,7 @@ library. What JSON cannot say is refused rather than bent: NaN and infinities, l
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -82,3 +83,8 @@ def _refuse(value: object, is_bad: Callable[[object], bool], complaint: str) -> 
 
     # The same conversions as the encoder makes, so that it sees into dataclasses and models, too.
     search(msgspec.to_builtins(value, str_keys=True, enc_hook=_encode_other), "$")
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a time with a zone as RFC 3339 text in UTC, to the microsecond, as in ``2030-01-31T08:00:00.000000Z``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -121,7 +121,7 @@ class Shop:
         return {step["name"]: step["result"] for step in await self.steps(task)}
 
     async def state(self, task: str) -> str:
-        return str((await self._engine.task(UUID(task)))["state"])
+        return str((await self._engine.task(UUID(task)))["status"])
 
     async def steps(self, task: str) -> list[dict[str, Any]]:
         return await self._engine.steps(UUID(task))

@@ -203,7 +203,7 @@ async def by_hand(engine: Engine, *callables: str, name: str = "hands") -> Async
 
 async def task_state(engine: Engine, task: UUID) -> str:
     """The state of a task."""
-    return str((await engine.task(task))["state"])
+    return str((await engine.task(task))["status"])
 
 
 async def verbs(engine: Engine, task: UUID) -> list[tuple[str | None, str, str, str, str | None]]:

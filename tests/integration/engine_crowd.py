@@ -55,7 +55,7 @@ class Crowd:
             # What one worker waited for may have come from the other.
             await self._work(self.worlds.sources["both"], None)
         for task in self.tasks:
-            state = (await self.worlds.engine.task(task))["state"]
+            state = (await self.worlds.engine.task(task))["status"]
             assert state in ("complete", "cancelled", "resolved_manually"), state
         await check_invariants(self.worlds.url)
 

@@ -69,7 +69,7 @@ async def steps_by_name(engine: Engine, task: UUID) -> dict[str, dict[str, Any]]
 
 async def states(engine: Engine, task: UUID) -> dict[str, str]:
     """The state of each step of a task."""
-    return {step["name"]: step["state"] for step in await engine.steps(task)}
+    return {step["name"]: step["current_state"] for step in await engine.steps(task)}
 
 
 async def results(engine: Engine, task: UUID) -> dict[str, Any]:
@@ -90,7 +90,7 @@ async def until_state(engine: Engine, task: UUID, state: TaskState) -> None:
     """Wait for a state in which a task does not rest, and which ``Engine.wait`` therefore passes over."""
     async with asyncio.timeout(10):
         # The change may come from any process, so there is no signal to wait for.
-        while (await engine.task(task))["state"] != state:  # noqa: ASYNC110
+        while (await engine.task(task))["status"] != state:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

@@ -127,7 +127,7 @@ async def test_in_one_batch_the_valid_reports_count_and_the_stale_ones_do_not(en
     stale = [key._replace(lease_id=key.lease_id + 1_000) for key in grants[::2]]
     answer = await engine.store.record_attempts(worker, [complete(key) for key in (*stale, *grants[1::2])])
     assert answer.refused == set(stale)
-    assert [(await engine.task(task))["state"] for task in tasks] == ["steps_in_process", "complete"] * 3
+    assert [(await engine.task(task))["status"] for task in tasks] == ["steps_in_process", "complete"] * 3
 
 
 async def test_a_source_refuses_the_report_of_a_lease_it_never_took(engine: Engine) -> None:

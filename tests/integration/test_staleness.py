@@ -44,7 +44,7 @@ async def dead_letters(url: str) -> list[asyncpg.Record]:
 
 
 async def state(engine: Engine, task: UUID) -> str:
-    return str((await engine.task(task))["state"])
+    return str((await engine.task(task))["status"])
 
 
 async def claim(engine: Engine, seconds: float = 60.0) -> int:

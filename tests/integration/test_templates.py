@@ -7,7 +7,7 @@ from typing import Any
 from conftest import working
 from tests.integration.support import chain, fetch, graph, results, template_id_of
 
-from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.orchestration import Engine, TaskFilter, TaskRequest
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
 from tasker_core.template import load_text
@@ -122,4 +122,6 @@ async def test_templates_of_one_name_in_two_namespaces_are_independent(engine: E
         for task in tasks:
             await engine.wait(task, 10)
     assert [(await results(engine, task))["only"]["config"]["from"] for task in tasks] == ["payments", "success"]
-    assert [task["namespace"] for task in await engine.tasks(namespace="customer_success")] == ["customer_success"]
+    assert [task["namespace"] for task in await engine.tasks(TaskFilter(namespaces=["customer_success"]))] == [
+        "customer_success"
+    ]

@@ -15,8 +15,8 @@ import structlog
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine
 from tasker_core.step_handler.functional import step_handler
+from tasker_core.step_worker import StepWorker
 from tasker_core.types import StepContext
-from tasker_core.worker import Worker
 
 
 async def main(url: str, log: Path, lease_seconds: float) -> None:
@@ -42,7 +42,7 @@ async def main(url: str, log: Path, lease_seconds: float) -> None:
             ["work"], on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
         ) as source,
     ):
-        worker = Worker(source, registry)
+        worker = StepWorker(source, registry)
         running = asyncio.create_task(worker.run())
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -78,7 +78,7 @@ PUBLIC = {
         RustCursorConfig StepContext StepError StepExecutionResult StepHandlerCallResult StepHandlerResult
         WorkerState aggregate_batch_results create_batches no_batches
     """,
-    "tasker_core.worker": """
+    "tasker_core.step_worker": """
         Worker
     """,
 }
@@ -102,7 +102,7 @@ def test_the_public_names_are_the_pinned_ones_in_order(module):
         "tasker_core.registry.resolvers",
         "tasker_core.store",
         "tasker_core.template",
-        "tasker_core.worker",
+        "tasker_core.step_worker",
     ],
 )
 def test_every_public_name_of_the_engine_exists(module):

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 
 from tasker_core import serialization
-from tasker_core.bootstrap import Settings, open_database, open_engine
 from tasker_core.cli.output import ExitCode, err, fail
 from tasker_core.orchestration import Engine
+from tasker_core.runtime import Settings, open_database, open_engine
 
 DatabaseOption = Annotated[
     str | None,

@@ -5,10 +5,10 @@ from dataclasses import asdict
 import typer
 from rich.markup import escape
 
-from tasker_core.bootstrap import Settings, open_database
 from tasker_core.cli.common import DatabaseOption, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.output import ExitCode, JsonOption, examples, out, print_json, success, warn
+from tasker_core.runtime import Settings, open_database
 from tasker_core.store import migrate as run_migrations
 from tasker_core.store import migration_status
 

@@ -6,7 +6,6 @@ from typing import NoReturn
 
 import typer
 
-from tasker_core.bootstrap import ConfigurationError
 from tasker_core.cli.output import ExitCode, Options, complain, fail
 from tasker_core.handler_loading import HandlerLoadError
 from tasker_core.orchestration import (
@@ -17,6 +16,7 @@ from tasker_core.orchestration import (
     StepNotFoundError,
     TaskNotFoundError,
 )
+from tasker_core.runtime import ConfigurationError
 from tasker_core.serialization import SerializationError
 from tasker_core.store import EmbeddedPostgresError, StoreError, StoreUnavailableError
 from tasker_core.template import TemplateError

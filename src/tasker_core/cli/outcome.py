@@ -21,12 +21,12 @@ async def outcome_of(opened: Engine, task_uuid: UUID, seconds: float) -> dict[st
     task = await opened.task(task_uuid)
     return {
         "task_uuid": str(task_uuid),
-        "status": task["state"],
+        "status": task["status"],
         "steps": [
             {
                 "name": step["name"],
                 "template_step": step["template_step"],
-                "current_state": step["state"],
+                "current_state": step["current_state"],
                 "attempts": step["attempts"],
                 "result": step["result"],
                 "error": step["error"],

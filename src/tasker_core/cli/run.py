@@ -14,7 +14,7 @@ from tasker_core.cli.outcome import exit_code_of, print_outcome
 from tasker_core.cli.output import ExitCode, JsonOption, Options, examples, fail, print_json, reserve_stdout, warn
 from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
 from tasker_core.orchestration import TaskRequest
-from tasker_core.worker.worker import DEFAULT_CONCURRENCY
+from tasker_core.step_worker.step_worker import DEFAULT_CONCURRENCY
 
 app = typer.Typer(add_completion=False)
 

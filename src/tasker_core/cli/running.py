@@ -16,8 +16,8 @@ from tasker_core.cli.output import ExitCode, err, fail, warn
 from tasker_core.cli.working import first_of, stops_requested, working
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.step_worker.collector import calm_collector
 from tasker_core.template import TaskTemplate
-from tasker_core.worker.collector import calm_collector
 
 #: Seconds that running handlers have to finish once the process is told to stop.
 _SHUTDOWN_SECONDS = 10.0

@@ -12,13 +12,13 @@ import msgspec
 import structlog
 from rich.markup import escape
 
-from tasker_core.bootstrap import Settings, open_database, open_engine
 from tasker_core.cli.handlers import FoundHandlers, find_handlers
 from tasker_core.cli.output import Options, err, fail, warn
 from tasker_core.cli.templates import load_all
 from tasker_core.cli.working import StopRequests, first_of, stops_requested, working
-from tasker_core.worker import Worker
-from tasker_core.worker.collector import calm_collector
+from tasker_core.runtime import Settings, open_database, open_engine
+from tasker_core.step_worker import StepWorker
+from tasker_core.step_worker.collector import calm_collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
 
 
 async def _until_stopped(
-    worker: Worker, running: "asyncio.Task[None]", requests: StopRequests, job: Job, name: str = ""
+    worker: StepWorker, running: "asyncio.Task[None]", requests: StopRequests, job: Job, name: str = ""
 ) -> None:
     """Wait for a signal, and then for running handlers or, without a supervisor, for another signal."""
     await first_of(running, requests.stop)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from tasker_core.bootstrap import Settings, open_database
 from tasker_core.cli.output import ExitCode, Options, err, warn
 from tasker_core.cli.serving import Job, Serving
 from tasker_core.cli.working import first_of, stops_requested
+from tasker_core.runtime import Settings, open_database
 
 #: Seconds before a process that died is replaced; twice as long after each death, up to the last.
 _FIRST_DELAY = 0.5

@@ -25,7 +25,7 @@ from tasker_core.cli.operations import (
 from tasker_core.cli.outcome import exit_code_of, print_outcome
 from tasker_core.cli.output import JsonOption, Options, err, examples, first_line, out, print_json, styled_state, warn
 from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
-from tasker_core.orchestration import Engine, TaskRequest
+from tasker_core.orchestration import Engine, TaskFilter, TaskRequest
 from tasker_core.orchestration.create_tasks import MAX_PRIORITY
 from tasker_core.states import TaskState
 
@@ -179,13 +179,10 @@ def list_tasks(
 
     async def work() -> list[dict[str, Any]]:
         async with engine(database_url) as opened:
-            return await opened.tasks(
-                namespace=namespace,
-                name=name,
-                state=status,
-                before=before,
-                limit=limit,
+            wanted = TaskFilter(
+                namespaces=[namespace] if namespace else None, name=name, states=[status] if status else None
             )
+            return await opened.tasks(wanted, before=before, limit=limit)
 
     with errors_explained():
         tasks = run_async(work)
@@ -199,7 +196,7 @@ def list_tasks(
                 table.add_row(
                     task["task_uuid"],
                     escape(f"{task['namespace']}/{task['name']} {task['version']}"),
-                    styled_state(task["state"]),
+                    styled_state(task["status"]),
                     f"{task['completed_steps']}/{task['total_steps']}",
                     task["created_at"][:19],
                 )
@@ -230,7 +227,7 @@ def get(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOp
             "Completed": found["completed_at"] or "not yet",
             "Correlation ID": found["correlation_id"],
         }
-        out.print(f"  [bold]State:[/] {styled_state(found['state'])}")
+        out.print(f"  [bold]State:[/] {styled_state(found['status'])}")
         if found["paused_at"] is not None:
             out.print(f"  [bold]Paused:[/] {escape(_pause(found))}", soft_wrap=True)
         for label, value in rows.items():
@@ -259,7 +256,7 @@ def steps(task: TaskArgument, database_url: DatabaseOption = None, as_json: Json
         for step in found:
             table.add_row(
                 escape(step["name"]),
-                styled_state(step["state"]),
+                styled_state(step["current_state"]),
                 f"{step['attempts']}/{step['max_attempts']}",
                 escape(", ".join(step["dependencies"])),
                 escape(_waits_for(step)),
@@ -434,7 +431,7 @@ def _detail(change: dict[str, Any]) -> str:
 
 
 def _waits_for(step: dict[str, Any]) -> str:
-    match step["state"]:
+    match step["current_state"]:
         case "pending":
             count = step["unmet_dependencies"]
             return f"{count} dependenc{'y' if count == 1 else 'ies'}"

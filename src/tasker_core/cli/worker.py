@@ -11,7 +11,7 @@ from tasker_core.cli.handlers import HandlersOption
 from tasker_core.cli.output import examples
 from tasker_core.cli.serving import Job, serve
 from tasker_core.cli.supervision import supervise
-from tasker_core.worker.worker import DEFAULT_CONCURRENCY, DEFAULT_SHUTDOWN_SECONDS
+from tasker_core.step_worker.step_worker import DEFAULT_CONCURRENCY, DEFAULT_SHUTDOWN_SECONDS
 
 app = typer.Typer(add_completion=False)
 

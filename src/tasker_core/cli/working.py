@@ -8,19 +8,19 @@ from typing import Any
 
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine
-from tasker_core.worker import Worker
+from tasker_core.step_worker import StepWorker
 
 
 @contextlib.asynccontextmanager
 async def working(
     opened: Engine, registry: HandlerRegistry, callables: Sequence[str], **options: Any
-) -> AsyncIterator[tuple[Worker, "asyncio.Task[None]"]]:
-    """Run a worker until the body ends, which should stop it and wait for it; ``options`` are those of `Worker`."""
+) -> AsyncIterator[tuple[StepWorker, "asyncio.Task[None]"]]:
+    """Run a worker until the body ends, which should stop it and wait for it; ``options`` are those of `StepWorker`."""
     source_of = opened.worker_source(
         callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
     )
     async with source_of as source:
-        worker = Worker(source, registry, **options)
+        worker = StepWorker(source, registry, **options)
         running = asyncio.create_task(worker.run())
         try:
             yield worker, running

@@ -5,6 +5,7 @@ from tasker_core.orchestration.create_tasks import DuplicateTaskError, InvalidTa
 from tasker_core.orchestration.local_source import LocalStepSource
 from tasker_core.orchestration.operations import DeadLetterNotFoundError, StepNotFoundError, TaskNotFoundError
 from tasker_core.orchestration.service import Engine
+from tasker_core.store import TaskFilter
 
 __all__ = [
     "DeadLetterNotFoundError",
@@ -14,6 +15,7 @@ __all__ = [
     "InvalidTaskError",
     "LocalStepSource",
     "StepNotFoundError",
+    "TaskFilter",
     "TaskNotFoundError",
     "TaskRequest",
 ]

@@ -18,6 +18,9 @@ from tasker_core.states import StepState
 from tasker_core.step_source import AncestorResult, LeasedStep, LeaseKey, Renew, ReportAnswer, StepReport
 from tasker_core.store import AttemptEnd, Database, GrantedLease, RecordAnswer, Store, StructureChangedError
 
+#: Leases that are kept in memory. Those beyond it, which may be long over, are looked up when they are reported.
+_MOST_HELD = 20_000
+
 
 class LocalStepSource:
     """Claims from and reports to the database directly.
@@ -28,6 +31,7 @@ class LocalStepSource:
         known: what this process knows of tasks.
         worker_id: id under which the leases are held.
         callables: the callables that the worker has handlers for; no other step is claimed.
+        namespaces: where to claim from; everywhere if None.
         lease_seconds: how long a lease lasts unless a heartbeat renews it.
         recorded: called with each answer of the database, to wake whoever waits.
     """
@@ -41,6 +45,7 @@ class LocalStepSource:
         worker_id: int,
         callables: Sequence[str],
         lease_seconds: float,
+        namespaces: Sequence[str] | None = None,
         recorded: Callable[[RecordAnswer], None],
     ) -> None:
         self._store = store
@@ -49,6 +54,7 @@ class LocalStepSource:
         self._assembly = LeaseAssembly(store, plans, known)
         self._worker_id = worker_id
         self._callables = list(callables)
+        self._namespaces = None if namespaces is None else list(namespaces)
         self._lease_seconds = lease_seconds
         self._recorded = recorded
         self._judge = Judge(store, plans)
@@ -62,11 +68,14 @@ class LocalStepSource:
     async def claim(self, limit: int) -> Sequence[LeasedStep]:
         """Lease up to ``limit`` steps that are ready."""
         return await self._taken(
-            await self._store.claim_steps(self._worker_id, self._callables, limit, self._lease_seconds)
+            await self._store.claim_steps(
+                self._worker_id, self._callables, limit, self._lease_seconds, self._namespaces
+            )
         )
 
     async def report(self, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record the ends of attempts and lease up to ``want`` of the steps that they freed."""
+        await self._find([report.lease for report in reports if report.lease not in self._held])
         held, yields, strangers = [], {}, set()
         # A lease counts once, also if it is reported twice in one call: the first report holds.
         seen: set[LeaseKey] = set()
@@ -143,7 +152,7 @@ class LocalStepSource:
 
     async def next_due(self) -> float | None:
         """Return the seconds until the earliest waiting retry is due; None if none waits."""
-        return await self._store.seconds_to_next_due(self._callables)
+        return await self._store.seconds_to_next_due(self._callables, self._namespaces)
 
     async def release(self, leases: Sequence[LeaseKey]) -> None:
         """Give leases back unused."""
@@ -168,12 +177,19 @@ class LocalStepSource:
 
             yield renew
 
+    async def _find(self, leases: Sequence[LeaseKey]) -> None:
+        """Learn of leases that another process granted to the same worker, or this one long ago."""
+        if leases:
+            await self._taken(await self._store.leases_of_worker(self._worker_id, leases))
+
     async def _taken(self, grants: Sequence[GrantedLease]) -> list[LeasedStep]:
         if not grants:
             return []
         assembled = await self._assembly.assemble(grants)
         for step in assembled:
             self._held[step.grant.key] = step
+        while len(self._held) > _MOST_HELD:
+            del self._held[next(iter(self._held))]
         return [step.step for step in assembled]
 
     def _remember(self, end: AttemptEnd, ending: Ending) -> None:

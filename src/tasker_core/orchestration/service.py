@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -13,17 +13,24 @@ from uuid import UUID
 
 import structlog
 
+from tasker_core import identifiers
 from tasker_core.engine import planner
 from tasker_core.engine.planner import Plan
 from tasker_core.orchestration import create_tasks, explain, views
+from tasker_core.orchestration.analytics import Analytics
+from tasker_core.orchestration.api_keys import ApiKeys
+from tasker_core.orchestration.backlog import Backlog
 from tasker_core.orchestration.create_tasks import DuplicateTaskError, TaskRequest
 from tasker_core.orchestration.dead_letters import DeadLetters
+from tasker_core.orchestration.feed import Feed
 from tasker_core.orchestration.lease_assembly import KnownTasks, facts_of_new
 from tasker_core.orchestration.local_source import LocalStepSource
-from tasker_core.orchestration.operations import Operations, TaskNotFoundError
+from tasker_core.orchestration.operations import Operations, StepNotFoundError, TaskNotFoundError
 from tasker_core.orchestration.plans import Plans
 from tasker_core.orchestration.rescuer import Rescuer
 from tasker_core.orchestration.sweeper import Sweeper
+from tasker_core.orchestration.task_details import TaskDetails
+from tasker_core.orchestration.template_registry import TemplateRegistry
 from tasker_core.states import TaskState
 from tasker_core.store import (
     Database,
@@ -32,6 +39,7 @@ from tasker_core.store import (
     Store,
     StoreError,
     StoreUnavailableError,
+    TaskFilter,
 )
 from tasker_core.store.frozen_task import Audit
 from tasker_core.store.store import CANCELLED_CHANNEL, READY_CHANNEL, RESTED_CHANNEL
@@ -87,6 +95,12 @@ class Engine:
         self._operations = Operations(self.store, self._plans)
         self._dead_letters = DeadLetters(self.store, self._operations)
         self._sweeper = Sweeper(self.store, self._plans, lease_seconds=lease_seconds, fail_task=self._fail_task)
+        self.templates = TemplateRegistry(self.store, self._plans)
+        self.details = TaskDetails(self.store, self._plans)
+        self.analytics = Analytics(self.store)
+        self.backlog = Backlog(self.store)
+        self.feed = Feed(self.store)
+        self.api_keys = ApiKeys(self.store)
         self._ready_listeners: list[Callable[[], None]] = []
         self._cancel_listeners: list[Callable[[], None]] = []
         self._waiting: defaultdict[UUID, set[_Waiter]] = defaultdict(set)
@@ -160,6 +174,7 @@ class Engine:
         on_ready: Callable[[], None],
         on_cancelled: Callable[[], None] = lambda: None,
         name: str | None = None,
+        namespaces: Sequence[str] | None = None,
     ) -> AsyncIterator[LocalStepSource]:
         """Register a worker of this process and return its step source; meanwhile looks after tasks in general, too.
 
@@ -168,11 +183,52 @@ class Engine:
             on_ready: called when steps may have become ready.
             on_cancelled: called when leases may have been taken away.
             name: the worker's name in history; ``hostname-pid`` by default.
+            namespaces: where it takes steps from; everywhere if None.
         """
         hostname, pid = socket.gethostname(), os.getpid()
         name = name or f"{hostname}-{pid}"
-        worker_id = await self.store.register_worker(name, hostname, pid, callables)
-        rescuer_id = await self.store.register_worker(f"{name}-rescuer", hostname, pid, [])
+        async with self.duties(name):
+            worker_id = await self.store.register_worker(name, hostname, pid, callables, namespaces=namespaces)
+            try:
+                with self.listening(on_ready, on_cancelled):
+                    yield self.step_source(worker_id, callables, namespaces)
+            finally:
+                with contextlib.suppress(StoreError):
+                    await self.store.worker_stopped(worker_id)
+
+    def step_source(
+        self, worker_id: int, callables: Sequence[str], namespaces: Sequence[str] | None = None
+    ) -> LocalStepSource:
+        """Return the step source of a worker that is registered; see :meth:`worker_source`."""
+        return LocalStepSource(
+            self.store,
+            self._plans,
+            self._known,
+            worker_id=worker_id,
+            callables=callables,
+            namespaces=namespaces,
+            lease_seconds=self._lease_seconds,
+            recorded=self._recorded,
+        )
+
+    @contextlib.contextmanager
+    def listening(self, on_ready: Callable[[], None], on_cancelled: Callable[[], None]) -> Iterator[None]:
+        """Call ``on_ready`` when steps may have become ready, and ``on_cancelled`` when leases may have been lost."""
+        self._ready_listeners.append(on_ready)
+        self._cancel_listeners.append(on_cancelled)
+        try:
+            yield
+        finally:
+            self._ready_listeners.remove(on_ready)
+            self._cancel_listeners.remove(on_cancelled)
+
+    @contextlib.asynccontextmanager
+    async def duties(self, name: str) -> AsyncIterator[None]:
+        """Rescue the steps of lost workers and look after stale tasks, until the body ends.
+
+        Any number of processes may do so at once. ``name`` is this process's name in the history.
+        """
+        rescuer_id = await self.store.register_worker(f"{name}-rescuer", socket.gethostname(), os.getpid(), [])
         rescuer = Rescuer(
             self.store,
             self._plans,
@@ -181,27 +237,19 @@ class Engine:
             recorded=self._recorded,
         )
         duties = [asyncio.create_task(rescuer.run()), asyncio.create_task(self._sweeper.run())]
-        self._ready_listeners.append(on_ready)
-        self._cancel_listeners.append(on_cancelled)
         try:
-            yield LocalStepSource(
-                self.store,
-                self._plans,
-                self._known,
-                worker_id=worker_id,
-                callables=callables,
-                lease_seconds=self._lease_seconds,
-                recorded=self._recorded,
-            )
+            yield
         finally:
-            self._ready_listeners.remove(on_ready)
-            self._cancel_listeners.remove(on_cancelled)
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
             with contextlib.suppress(StoreError):
-                await self.store.worker_stopped(worker_id)
                 await self.store.worker_stopped(rescuer_id)
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts unless a heartbeat renews it."""
+        return self._lease_seconds
 
     async def wait(self, task_uuid: UUID, timeout: float | None = None) -> TaskState:
         """Wait until a task is over or blocked by failures, and return its state.
@@ -387,17 +435,15 @@ class Engine:
         return views.task_view(row)
 
     async def tasks(
-        self,
-        *,
-        namespace: str | None = None,
-        name: str | None = None,
-        state: TaskState | None = None,
-        before: UUID | None = None,
-        limit: int = 50,
+        self, wanted: TaskFilter | None = None, *, before: UUID | None = None, limit: int = 50, offset: int = 0
     ) -> list[dict[str, Any]]:
         """Return tasks, newest first; ``before`` is the last task of the page before."""
-        rows = await self.store.list_tasks(namespace=namespace, name=name, state=state, before=before, limit=limit)
+        rows = await self.store.list_tasks(wanted or TaskFilter(), before=before, limit=limit, offset=offset)
         return [views.task_view(row) for row in rows]
+
+    async def count_tasks(self, wanted: TaskFilter | None = None) -> int:
+        """Return how many tasks pass a filter."""
+        return await self.store.count_tasks(wanted or TaskFilter())
 
     async def steps(self, task_uuid: UUID) -> list[dict[str, Any]]:
         """Return all steps of a task, in template order.
@@ -409,6 +455,20 @@ class Engine:
         if not rows:
             await self._state(task_uuid)
         return [views.step_view(task_uuid, row) for row in rows]
+
+    async def step(self, task_uuid: UUID, step_uuid: UUID) -> dict[str, Any]:
+        """Return one step of a task.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            StepNotFoundError: the task has no such step.
+        """
+        belongs = identifiers.task_uuid_of(step_uuid) == task_uuid
+        rows = await self.store.steps_of_task(task_uuid, identifiers.ordinal_of(step_uuid)) if belongs else []
+        if not rows:
+            await self._state(task_uuid)
+            raise StepNotFoundError(task_uuid, str(step_uuid))
+        return views.step_view(task_uuid, rows[0])
 
     async def history(self, task_uuid: UUID) -> list[dict[str, Any]]:
         """Return every state change of a task and its steps, oldest first.

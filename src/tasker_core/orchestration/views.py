@@ -1,13 +1,14 @@
 """Tasks, steps and their history as plain JSON-ready objects, for every way of showing them."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from tasker_core import identifiers, serialization
+from tasker_core.serialization import rfc3339
 
 _JSON_COLUMNS = ("context", "tags", "result", "metadata", "error", "inputs", "checkpoint", "task_snapshot")
 
@@ -17,7 +18,28 @@ def task_view(row: asyncpg.Record) -> dict[str, Any]:
     view = _plain(row)
     total, done = view["total_steps"], view["completed_steps"]
     view["completion_percentage"] = round(100.0 * done / total, 2) if total else 100.0
+    view["execution_status"], view["recommended_action"] = _execution(view)
+    view["health_status"] = _health(view)
     return view
+
+
+def _execution(view: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how the execution of a task stands, and what is to be done about it."""
+    if view["failed_steps"]:
+        return "blocked_by_failures", "handle_failures"
+    if view["ready_steps"]:
+        return "has_ready_steps", "execute_ready_steps"
+    if view["active_steps"]:
+        return "processing", "wait_for_completion"
+    if view["completed_steps"] == view["total_steps"]:
+        return "all_complete", "finalize_task"
+    return "waiting_for_dependencies", "wait_for_dependencies"
+
+
+def _health(view: Mapping[str, Any]) -> str:
+    if not view["failed_steps"]:
+        return "healthy"
+    return "recovering" if view["active_steps"] or view["retrying_steps"] else "blocked"
 
 
 def dead_letter_view(row: asyncpg.Record) -> dict[str, Any]:
@@ -30,7 +52,18 @@ def step_view(task_uuid: UUID, row: asyncpg.Record) -> dict[str, Any]:
     view = _plain(row)
     ordinal = view.pop("ordinal")
     del view["template_ordinal"]
-    return {"step_uuid": str(identifiers.step_uuid(task_uuid, ordinal)), "task_uuid": str(task_uuid), **view}
+    parents, unmet = len(view["dependencies"]), view["unmet_dependencies"]
+    retryable = view["error"] is None or bool(view["error"].get("retryable", True))
+    return {
+        "step_uuid": str(identifiers.step_uuid(task_uuid, ordinal)),
+        "task_uuid": str(task_uuid),
+        **view,
+        "dependencies_satisfied": not unmet,
+        "retry_eligible": retryable and view["attempts"] < view["max_attempts"],
+        "ready_for_execution": row["next_retry_at"] is not None and row["next_retry_at"] <= datetime.now(UTC),
+        "total_parents": parents,
+        "completed_parents": max(0, parents - unmet),
+    }
 
 
 def history_view(tasks: Iterable[asyncpg.Record], steps: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
@@ -86,7 +119,7 @@ def _change(
 ) -> dict[str, Any]:
     details = dict(row) if row is not None else {}
     return {
-        "occurred_at": at.isoformat(),
+        "occurred_at": rfc3339(at),
         "step": step,
         "attempt": attempt or None,
         "from_state": before,
@@ -108,7 +141,7 @@ def _plain_value(key: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime):
-        return value.isoformat()
+        return rfc3339(value)
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, str):

@@ -15,6 +15,7 @@ from tasker_core.store.store import (
     RecordAnswer,
     Store,
     StructureChangedError,
+    TaskFilter,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "StructureChangedError",
+    "TaskFilter",
     "database_url",
     "migrate",
     "migration_status",

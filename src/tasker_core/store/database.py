@@ -89,12 +89,16 @@ class Database:
         url: ``postgresql://`` URL.
         max_connections: size of the pool.
         command_timeout: seconds after which a statement counts as failed.
+        acquire_timeout: seconds to wait for a free connection.
     """
 
-    def __init__(self, url: str, *, max_connections: int = 8, command_timeout: float = 60.0) -> None:
+    def __init__(
+        self, url: str, *, max_connections: int = 8, command_timeout: float = 60.0, acquire_timeout: float = 30.0
+    ) -> None:
         self.url = database_url(url)
         self._max_connections = max_connections
         self._command_timeout = command_timeout
+        self._acquire_timeout = acquire_timeout
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
 
@@ -147,7 +151,7 @@ class Database:
         for attempt in range(_DEADLOCK_RETRIES + 1):
             with translated():
                 try:
-                    async with self.pool.acquire() as connection:
+                    async with self.pool.acquire(timeout=self._acquire_timeout) as connection:
                         rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
                         return rows
                 except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
@@ -170,7 +174,10 @@ class Database:
     async def transaction(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
         """Hold one connection in a transaction; an exception rolls it back."""
         with translated():
-            async with self.pool.acquire() as connection, connection.transaction():
+            async with (
+                self.pool.acquire(timeout=self._acquire_timeout) as connection,
+                connection.transaction(),
+            ):
                 yield connection
 
     async def listen(self, channels: Sequence[str], heard: Callable[[str], None]) -> None:

@@ -118,6 +118,57 @@ class NewTask:
     identity_hash: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks are wanted: those that all the fields fit that are not None.
+
+    Attributes:
+        task_uuid: this one.
+        namespaces: in one of these namespaces.
+        name: of templates of this name.
+        version: of templates of this version.
+        states: in one of these states.
+        tags: with all of these labels.
+        correlation_id: with this correlation id.
+        initiator: asked for by this one.
+        source_system: asked for from there.
+        created_after: created then or later.
+        created_before: created earlier.
+        context: whose context contains this, as PostgreSQL's ``@>`` takes it: all its keys with these values, at any
+            depth; arrays contain all the elements, in any order.
+    """
+
+    task_uuid: UUID | None = None
+    namespaces: Sequence[str] | None = None
+    name: str | None = None
+    version: str | None = None
+    states: Sequence[str] | None = None
+    tags: Sequence[str] | None = None
+    correlation_id: UUID | None = None
+    initiator: str | None = None
+    source_system: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    context: Mapping[str, Any] | None = None
+
+    def arguments(self) -> tuple[object, ...]:
+        """Return the fields as the statements take them."""
+        return (
+            self.task_uuid,
+            None if self.namespaces is None else list(self.namespaces),
+            self.name,
+            self.version,
+            None if self.states is None else [str(state) for state in self.states],
+            serialization.dumps(list(self.tags)) if self.tags else None,
+            self.correlation_id,
+            self.initiator,
+            self.source_system,
+            self.created_after,
+            self.created_before,
+            None if self.context is None else serialization.dumps(self.context),
+        )
+
+
 class GrantedLease(NamedTuple):
     """A lease.
 
@@ -246,10 +297,15 @@ class Store:
         )
 
     async def claim_steps(
-        self, worker_id: int, callables: Sequence[str], limit: int, lease_seconds: float
+        self,
+        worker_id: int,
+        callables: Sequence[str],
+        limit: int,
+        lease_seconds: float,
+        namespaces: Sequence[str] | None = None,
     ) -> Sequence[GrantedLease]:
-        """Lease up to ``limit`` ready steps to a worker."""
-        rows = await self.database.fetch(_STEPS["claim_steps"], worker_id, callables, limit, lease_seconds)
+        """Lease up to ``limit`` ready steps to a worker; of tasks in these namespaces, if any are named."""
+        rows = await self.database.fetch(_STEPS["claim_steps"], worker_id, callables, limit, lease_seconds, namespaces)
         return _granted(rows)
 
     async def record_attempts(
@@ -355,27 +411,62 @@ class Store:
         """Give leases back unused."""
         await self.database.fetch(_QUEUE["release_leases"], worker_id, *_columns(leases))
 
-    async def leases_of_worker(self, worker_id: int) -> Sequence[GrantedLease]:
-        """Return every lease that a worker holds."""
-        return _granted(await self.database.fetch(_QUEUE["leases_of_worker"], worker_id))
+    async def leases_of_worker(
+        self, worker_id: int, wanted: Sequence[LeaseKey] | None = None
+    ) -> Sequence[GrantedLease]:
+        """Return every lease that a worker holds, or those of them that are wanted."""
+        tasks, ordinals, _ = _columns(wanted) if wanted is not None else (None, None, None)
+        grants = _granted(await self.database.fetch(_QUEUE["leases_of_worker"], worker_id, tasks, ordinals))
+        return grants if wanted is None else [grant for grant in grants if grant.key in set(wanted)]
 
     async def take_expired_leases(self, rescuer_id: int, limit: int, lease_seconds: float) -> Sequence[ExpiredLease]:
         """Move up to ``limit`` expired leases to the rescuer."""
         rows = await self.database.fetch(_QUEUE["take_expired_leases"], rescuer_id, limit, lease_seconds)
         return [ExpiredLease(grant, row["holder"]) for grant, row in zip(_granted(rows), rows, strict=True)]
 
-    async def seconds_to_next_due(self, callables: Sequence[str]) -> float | None:
+    async def seconds_to_next_due(
+        self, callables: Sequence[str], namespaces: Sequence[str] | None = None
+    ) -> float | None:
         """Return the seconds until the earliest waiting retry is due; None if none waits."""
-        seconds: float | None = await self.database.fetch_value(_QUEUE["seconds_to_next_due"], callables)
+        seconds: float | None = await self.database.fetch_value(_QUEUE["seconds_to_next_due"], callables, namespaces)
         return seconds
 
     async def notify(self, channels: Sequence[str]) -> None:
         """Wake the listeners of these channels in other processes."""
         await self.database.notify(_QUEUE["notify"], channels)
 
-    async def register_worker(self, name: str, hostname: str, pid: int, callables: Sequence[str]) -> int:
+    async def register_worker(
+        self,
+        name: str,
+        hostname: str,
+        pid: int,
+        callables: Sequence[str],
+        *,
+        namespaces: Sequence[str] | None = None,
+        worker_uuid: UUID | None = None,
+        subject: str | None = None,
+        concurrency: int | None = None,
+        sdk: str | None = None,
+    ) -> int:
         """Record a worker process; return the id that its leases carry."""
-        return int(await self.database.fetch_value(_WORKERS["register_worker"], name, hostname, pid, callables))
+        return int(
+            await self.database.fetch_value(
+                _WORKERS["register_worker"],
+                name,
+                hostname,
+                pid,
+                callables,
+                namespaces,
+                worker_uuid,
+                subject,
+                concurrency,
+                sdk,
+            )
+        )
+
+    async def worker(self, worker_uuid: UUID) -> asyncpg.Record | None:
+        """Return a worker, or None."""
+        return await self.database.fetch_row(_WORKERS["worker"], worker_uuid)
 
     async def worker_seen(self, worker_id: int) -> None:
         """Note that a worker is alive."""
@@ -387,7 +478,8 @@ class Store:
 
     async def task(self, task_uuid: UUID) -> asyncpg.Record | None:
         """Return one task for display, or None."""
-        return await self.database.fetch_row(_TASKS["task"], task_uuid)
+        rows = await self.list_tasks(TaskFilter(task_uuid=task_uuid), limit=1)
+        return rows[0] if rows else None
 
     async def template_of_task(self, task_uuid: UUID) -> int | None:
         """Return the id of the template that a task is a run of; None if there is no such task."""
@@ -399,20 +491,18 @@ class Store:
         return {row[0]: row[1] for row in await self.database.fetch(_TASKS["task_states"], task_uuids)}
 
     async def list_tasks(
-        self,
-        *,
-        namespace: str | None = None,
-        name: str | None = None,
-        state: str | None = None,
-        before: UUID | None = None,
-        limit: int = 50,
+        self, wanted: "TaskFilter", *, before: UUID | None = None, limit: int = 50, offset: int = 0
     ) -> Sequence[asyncpg.Record]:
         """Return tasks, newest first; ``before`` is the last task of the page before."""
-        return await self.database.fetch(_TASKS["list_tasks"], namespace, name, state, before, limit)
+        return await self.database.fetch(_TASKS["tasks"], *wanted.arguments(), before, limit, offset)
 
-    async def steps_of_task(self, task_uuid: UUID) -> Sequence[asyncpg.Record]:
+    async def count_tasks(self, wanted: "TaskFilter") -> int:
+        """Return how many tasks there are that pass a filter."""
+        return int(await self.database.fetch_value(_TASKS["count_tasks"], *wanted.arguments()))
+
+    async def steps_of_task(self, task_uuid: UUID, ordinal: int | None = None) -> Sequence[asyncpg.Record]:
         """Return all steps of a task for display, in template order."""
-        return await self.database.fetch(_STEPS["steps_of_task"], task_uuid)
+        return await self.database.fetch(_STEPS["steps_of_task"], task_uuid, ordinal)
 
     async def step_states(self, task_uuid: UUID) -> Sequence[asyncpg.Record]:
         """Return the states of a task's steps, cheap enough to poll."""

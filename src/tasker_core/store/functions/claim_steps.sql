@@ -8,12 +8,15 @@ $$;
 -- THE CLAIM. Leases up to p_limit steps that the worker has a handler for, in claim order, and counts the
 -- attempt. Two claims never wait for each other: both skip what the other holds.
 --
+-- p_namespaces limits it to tasks of these namespaces; null is no limit.
+--
 -- A delayed step waits for its next attempt, or for its task to start; only the former counts as resumed.
 --
 -- It takes locks in the order queue, task, step. It locks a task only to start it or to take a step out of
 -- waiting_for_retry, and skips the task if somebody else holds it, so it waits for nobody who holds a task.
 CREATE FUNCTION tasker.claim_steps(
-    p_worker_id bigint, p_callables text[], p_limit integer, p_lease_seconds double precision
+    p_worker_id bigint, p_callables text[], p_limit integer, p_lease_seconds double precision,
+    p_namespaces text[] DEFAULT NULL
 ) RETURNS TABLE (
     task_uuid uuid, ordinal integer, lease_id bigint, attempt integer, template_id integer, detailed boolean
 )
@@ -27,13 +30,18 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at_time timestamptz := clock_timestamp();
+    templates integer[];
 BEGIN
+    IF p_namespaces IS NOT NULL THEN
+        templates := ARRAY(SELECT template_id FROM tasker.templates WHERE namespace = ANY (p_namespaces));
+    END IF;
     RETURN QUERY
     WITH ready AS (
         SELECT q.* FROM (SELECT DISTINCT unnest(p_callables)) AS mine (callable)
         CROSS JOIN LATERAL (
             SELECT task_uuid, ordinal, claim_order, false AS was_delayed, false AS retries FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'ready'
+              AND (templates IS NULL OR template_id = ANY (templates))
             ORDER BY claim_order LIMIT p_limit FOR UPDATE SKIP LOCKED
         ) AS q
     ), due AS (
@@ -42,6 +50,7 @@ BEGIN
             SELECT task_uuid, ordinal, claim_order, true AS was_delayed, attempt > 0 AS retries
             FROM tasker.step_queue
             WHERE callable = mine.callable AND status = 'delayed' AND wake_at <= at_time
+              AND (templates IS NULL OR template_id = ANY (templates))
             ORDER BY wake_at LIMIT p_limit FOR UPDATE SKIP LOCKED
         ) AS q
     ), candidate AS MATERIALIZED (

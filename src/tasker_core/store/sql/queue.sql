@@ -29,9 +29,10 @@ FROM released
 WHERE step.task_uuid = released.task_uuid AND step.ordinal = released.ordinal
 
 -- name: leases_of_worker
--- Everything a worker holds.
+-- Everything a worker holds; with $2 and $3, tasks and ordinals as pairs of arrays, those of these steps.
 SELECT task_uuid, ordinal, lease_id, attempt, template_id, detailed FROM tasker.step_queue
 WHERE status = 'leased' AND worker_id = $1
+  AND ($2::uuid[] IS NULL OR (task_uuid, ordinal) IN (SELECT * FROM unnest($2::uuid[], $3::integer[])))
 
 -- name: take_expired_leases
 -- Moves expired leases to the rescuer, so that the former holder's report is refused from here on. If the rescuer
@@ -50,12 +51,14 @@ RETURNING queue.task_uuid, queue.ordinal, queue.lease_id, queue.attempt, queue.t
           holder.name AS holder
 
 -- name: seconds_to_next_due
--- How long until the earliest delayed step of these callables is due.
+-- How long until the earliest delayed step of these callables, in these namespaces if not null, is due.
 SELECT extract(epoch FROM min(wake_at) - clock_timestamp())::double precision
 FROM unnest($1::text[]) AS mine (callable)
 CROSS JOIN LATERAL (
     SELECT wake_at FROM tasker.step_queue
-    WHERE callable = mine.callable AND status = 'delayed' ORDER BY wake_at LIMIT 1
+    WHERE callable = mine.callable AND status = 'delayed'
+      AND ($2::text[] IS NULL OR template_id IN (SELECT template_id FROM tasker.templates WHERE namespace = ANY ($2)))
+    ORDER BY wake_at LIMIT 1
 ) AS due
 
 -- name: notify

@@ -1,6 +1,6 @@
 -- name: claim_steps
 -- Leases ready steps; see the function.
-SELECT task_uuid, ordinal, lease_id, attempt, template_id, detailed FROM tasker.claim_steps($1, $2, $3, $4)
+SELECT task_uuid, ordinal, lease_id, attempt, template_id, detailed FROM tasker.claim_steps($1, $2, $3, $4, $5)
 
 -- name: record_attempts
 -- Records the ends of attempts; see the function.
@@ -54,24 +54,33 @@ JOIN tasker.steps AS step USING (task_uuid, ordinal)
 WHERE step.state IN ('complete', 'resolved_manually')
 
 -- name: steps_of_task
--- All steps of a task for display, in template order, with what the queue knows about them.
-SELECT step.ordinal, step.name, step.state::text, step.attempts, mould.max_attempts, mould.callable,
+-- All steps of a task for display, in template order, with what the queue and the history know about them; $2 names
+-- one of them.
+SELECT step.ordinal, step.name, step.state::text AS current_state, step.attempts, mould.max_attempts, mould.callable,
        step.unmet_dependencies, step.template_ordinal, mould.name AS template_step, step.inputs, step.checkpoint,
        ARRAY(
            SELECT parent.name FROM tasker.template_steps AS parent
            WHERE parent.template_id = task.template_id AND parent.ordinal = ANY (mould.dependencies)
            ORDER BY parent.ordinal
        ) AS dependencies,
-       step.result, step.metadata, step.error, step.next_retry_at, step.finished_at,
+       step.result, step.metadata, step.error, step.next_retry_at, step.finished_at AS completed_at,
+       task.created_at, greatest(task.created_at, change.occurred_at, queue.leased_at) AS updated_at,
+       change.failed_at AS last_failure_at, greatest(change.leased_at, queue.leased_at) AS last_attempted_at,
        queue.leased_at, queue.wake_at AS lease_expires_at, worker.name AS worker
 FROM tasker.steps AS step
 JOIN tasker.tasks AS task USING (task_uuid)
 JOIN tasker.template_steps AS mould
   ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
+LEFT JOIN (
+    SELECT ordinal, max(occurred_at) AS occurred_at, max(leased_at) AS leased_at,
+           max(occurred_at) FILTER (WHERE error IS NOT NULL) AS failed_at
+    FROM tasker.step_transitions
+    WHERE task_uuid = $1 AND ($2::integer IS NULL OR ordinal = $2) GROUP BY ordinal
+) AS change ON change.ordinal = step.ordinal
 LEFT JOIN tasker.step_queue AS queue
   ON queue.task_uuid = step.task_uuid AND queue.ordinal = step.ordinal AND queue.status = 'leased'
 LEFT JOIN tasker.workers AS worker USING (worker_id)
-WHERE step.task_uuid = $1
+WHERE step.task_uuid = $1 AND ($2::integer IS NULL OR step.ordinal = $2)
 ORDER BY step.ordinal
 
 -- name: step_states

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasker_core.bootstrap import ConfigurationError, OpenDatabase, Settings, open_database, open_engine
+from tasker_core.runtime import ConfigurationError, OpenDatabase, Settings, open_database, open_engine
 from tasker_core.store import StoreUnavailableError
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.unit.worker.support import FakeSource, at_work, leased_step, unavailable
+from tests.unit.step_worker.support import FakeSource, at_work, leased_step, unavailable
 
 from tasker_core.step_handler.functional import step_handler
 

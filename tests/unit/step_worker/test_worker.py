@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.worker.support import FakeSource, at_work, leased_step
+from tests.unit.step_worker.support import FakeSource, at_work, leased_step
 
 from tasker_core.handler import HandlerRegistry
 from tasker_core.step_handler.functional import step_handler
 from tasker_core.step_source import StepReport
-from tasker_core.worker import Worker
+from tasker_core.step_worker import StepWorker
 
 
 @step_handler("work")
@@ -386,4 +386,4 @@ async def test_a_coroutine_that_takes_its_time_to_stop_keeps_its_slot() -> None:
 
 async def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Worker(FakeSource(), HandlerRegistry(), concurrency=0)
+        StepWorker(FakeSource(), HandlerRegistry(), concurrency=0)

@@ -18,8 +18,8 @@ from tasker_core.step_source import (
     StepReport,
     TaskFacts,
 )
+from tasker_core.step_worker import StepWorker
 from tasker_core.template import HandlerReference, StepTemplate
-from tasker_core.worker import Worker
 
 
 def leased_step(
@@ -185,13 +185,13 @@ def unavailable() -> SourceUnavailableError:
 
 
 @contextlib.asynccontextmanager
-async def at_work(source: FakeSource, handlers: Mapping[str, Any], **options: Any) -> AsyncIterator[Worker]:
+async def at_work(source: FakeSource, handlers: Mapping[str, Any], **options: Any) -> AsyncIterator[StepWorker]:
     """A worker with these decorated functions by callable, running until the body ends."""
     registry = HandlerRegistry()
     for name, handler in handlers.items():
         registry.register(name, handler)
     # The backstop is out of the way, so that a test hangs if a wake-up is missing.
-    worker = Worker(source, registry, **{"idle_poll": 30.0, **options})
+    worker = StepWorker(source, registry, **{"idle_poll": 30.0, **options})
     task = asyncio.create_task(worker.run())
     try:
         yield worker

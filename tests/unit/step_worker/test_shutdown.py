@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from tests.unit.worker.support import FakeSource, at_work, leased_step
+from tests.unit.step_worker.support import FakeSource, at_work, leased_step
 
 from tasker_core.step_handler.functional import step_handler
 

@@ -11,10 +11,10 @@ import structlog
 from tasker_core.handler import HandlerRegistry
 from tasker_core.step_handler.invocation import is_async
 from tasker_core.step_source import LeasedStep, LeaseKey, SourceUnavailableError, StepReport, StepSource
+from tasker_core.step_worker import execution
+from tasker_core.step_worker.lease_keeper import LeaseKeeper
+from tasker_core.step_worker.threads import HandlerThreads
 from tasker_core.types import StepHandlerResult
-from tasker_core.worker import execution
-from tasker_core.worker.lease_keeper import LeaseKeeper
-from tasker_core.worker.threads import HandlerThreads
 
 #: Handlers that run at once.
 DEFAULT_CONCURRENCY = 10
@@ -57,7 +57,7 @@ class _Attempt:
         self.deadline: asyncio.TimerHandle | None = None
 
 
-class Worker:
+class StepWorker:
     """Claims steps, runs their handlers and reports the results.
 
     Async handlers run on the event loop, plain ones on threads; one limit counts both.

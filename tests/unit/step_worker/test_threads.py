@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from tasker_core import identifiers
 from tasker_core.step_source import LeaseKey, StepReport
-from tasker_core.worker.threads import HandlerThreads
+from tasker_core.step_worker.threads import HandlerThreads
 
 PROGRAM_WITH_A_HUNG_HANDLER = """
 import threading, uuid
 from tasker_core.step_source import LeaseKey
-from tasker_core.worker.threads import HandlerThreads
+from tasker_core.step_worker.threads import HandlerThreads
 
 started = threading.Event()
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pydantic
 import pytest
-from tests.unit.worker.support import leased_step
+from tests.unit.step_worker.support import leased_step
 
 from tasker_core import StepHandler, errors, serialization
 from tasker_core.handler import HandlerRegistry
 from tasker_core.step_handler.functional import step_handler
 from tasker_core.step_source import AncestorResult, StepReport
+from tasker_core.step_worker import execution
 from tasker_core.types import StepHandlerResult
-from tasker_core.worker import execution
 
 STEP = leased_step()
 

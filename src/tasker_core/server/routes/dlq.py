@@ -1,0 +1,5 @@
+"""Dead letters."""
+
+from tasker_core.server.routing import router as new_router
+
+router = new_router("dlq")

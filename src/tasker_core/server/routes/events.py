@@ -1,0 +1,5 @@
+"""Server-sent events of state changes."""
+
+from tasker_core.server.routing import router as new_router
+
+router = new_router("events")

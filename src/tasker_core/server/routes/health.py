@@ -1,0 +1,5 @@
+"""Health, metrics, configuration."""
+
+from tasker_core.server.routing import router as new_router
+
+router = new_router("health")

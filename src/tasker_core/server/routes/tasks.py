@@ -1,0 +1,5 @@
+"""Tasks: create, look at, act on."""
+
+from tasker_core.server.routing import router as new_router
+
+router = new_router("tasks")

@@ -1,0 +1,5 @@
+"""Templates: register, list, look at."""
+
+from tasker_core.server.routing import router as new_router
+
+router = new_router("templates")

@@ -1,0 +1,95 @@
+"""Routes that are guarded: the permission is checked before the body is read."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+
+from tasker_core.access import Caller, Permission
+from tasker_core.orchestration import Engine
+from tasker_core.server.errors import ApiError, translated
+
+_REQUIRED = "x-required-permission"
+
+
+class Authenticator(Protocol):
+    """Finds out who makes a request."""
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return the caller.
+
+        Raises:
+            ApiError: there are no credentials, or they are not valid (401).
+        """
+
+
+class GuardedRoute(APIRoute):
+    """A route that lets only callers in who have its permission.
+
+    The permission stands in the route's OpenAPI description, so what is documented is what is enforced.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with the check before it."""
+        handle = super().get_route_handler()
+        extra = self.openapi_extra or {}
+        if _REQUIRED not in extra:
+            return handle
+        permission = Permission(extra[_REQUIRED])
+
+        async def guarded(request: Request) -> Response:
+            authenticator: Authenticator = request.app.state.authenticator
+            caller = await authenticator.authenticate(request)
+            if not caller.may(permission):
+                raise forbidden(f"Missing required permission: {permission}")
+            request.state.caller = caller
+            return await handle(request)
+
+        return guarded
+
+
+def forbidden(message: str) -> ApiError:
+    """Return the error for something that the caller may not do."""
+    headers = {"X-Auth-Failure-Reason": "forbidden", "X-Auth-Failure-Severity": "medium", "Retry-After": "5"}
+    return ApiError(403, "AUTHORIZATION_FAILED", message, headers=headers)
+
+
+def requires(permission: Permission) -> dict[str, Any]:
+    """Return what a route takes as ``openapi_extra`` to be guarded by a permission."""
+    return {
+        _REQUIRED: str(permission),
+        "security": [{"bearer_auth": []}, {"api_key_auth": []}],
+    }
+
+
+def router(tag: str, prefix: str = "") -> APIRouter:
+    """Return a router of guarded routes."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute)
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+#: Parameters of routes.
+CallerParameter = Annotated[Caller, Depends(_caller)]
+EngineParameter = Annotated[Engine, Depends(_engine)]
+
+__all__ = [
+    "ApiError",
+    "Authenticator",
+    "CallerParameter",
+    "EngineParameter",
+    "GuardedRoute",
+    "forbidden",
+    "requires",
+    "router",
+    "translated",
+]
