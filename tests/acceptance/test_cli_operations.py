@@ -167,7 +167,7 @@ async def test_a_reset_step_runs_again_with_all_its_attempts_and_the_task_comple
         "removed": [],
     }
     shown = shop.json("task", "steps", task)["steps"][1]
-    assert (shown["state"], shown["attempts"]) == ("enqueued", 0)
+    assert (shown["current_state"], shown["attempts"]) == ("enqueued", 0)
     outcome = shop.json("run", "order.yaml", "--resume", task)
     assert outcome["steps"][2]["result"] == {"paid": {"charged": 4990}}
     assert await shop.noted(task) == {("reset", "dora", "the bank is back")}
@@ -195,7 +195,7 @@ async def test_a_step_is_completed_with_a_result_made_by_hand(shop, tmp_path, fo
     )
     assert change["steps"] == [{"step": "charge_card", "from_state": "error", "to_state": "complete"}]
     step = (await shop.steps(task))[1]
-    assert (step["state"], step["result"]) == ("complete", json.loads(result))
+    assert (step["current_state"], step["result"]) == ("complete", json.loads(result))
     assert step["metadata"]["slip"] == 7
     assert (await shop.results(task))["ship"] == {"paid": json.loads(result)}
 
@@ -246,7 +246,7 @@ async def test_a_paused_task_stands_still_until_it_is_resumed(shop):
     assert re.search(r"Paused: since \S+ by dora: the bank is down\n", shop("task", "get", task).stdout)
     assert shop.json("task", "why", task, "load_order")["steps"][0]["blocker"] == "paused"
     shop("run", "order.yaml", "--quiet", "--resume", task, "--timeout", "0.5", exits=1)
-    assert (await shop.steps(task))[0]["state"] == "enqueued"
+    assert (await shop.steps(task))[0]["current_state"] == "enqueued"
     assert "is paused already" in shop("task", "pause", task, *WHY_NOT).stdout
 
     assert shop.json("task", "resume", task, "--actor", "emil")["changed"]

@@ -155,7 +155,7 @@ def orders(project: Path, engine: Engine) -> Orders:
 
 
 def attempts(steps: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(step["state"], step["attempts"]) for step in steps]
+    return [(step["current_state"], step["attempts"]) for step in steps]
 
 
 # Creating and serving

@@ -471,7 +471,7 @@ async def test_a_failed_worker_counts_as_done_and_what_gathers_sees_what_is_miss
         await hands.complete("gather")
     assert await task_state(engine, task) == "complete"
     view = (await steps_by_name(engine, task))["part_002"]
-    assert (view["state"], view["error"], view["metadata"]["partial_failure"]) == ("complete", None, True)
+    assert (view["current_state"], view["error"], view["metadata"]["partial_failure"]) == ("complete", None, True)
     assert await engine.dlq_entries() == []
 
 

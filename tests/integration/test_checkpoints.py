@@ -117,7 +117,7 @@ async def test_a_step_that_never_gets_past_a_point_uses_up_its_attempts_and_keep
     engine: Engine, count: type[Count]
 ) -> None:
     _, state, only = await run(engine, count, total=100, every=25, fails_at=60, always=True)
-    assert (state, only["state"], only["attempts"]) == (TaskState.BLOCKED_BY_FAILURES, "error", 3)
+    assert (state, only["current_state"], only["attempts"]) == (TaskState.BLOCKED_BY_FAILURES, "error", 3)
     assert only["checkpoint"]["cursor"] == 50
 
 
@@ -135,7 +135,7 @@ async def test_a_checkpoint_tells_where_the_step_is_and_how_it_got_there(engine:
         assert (kept["cursor"], kept["items_processed"], kept["accumulated_results"]) == (50, 40, {"sum": 3})
         assert [entry["cursor"] for entry in kept["history"]] == [25, 50]
         assert kept["history"][-1]["timestamp"] == kept["timestamp"]
-        assert (view["state"], view["attempts"]) == ("in_progress", 1)
+        assert (view["current_state"], view["attempts"]) == ("in_progress", 1)
         assert hands.held["only"].saved_checkpoint() == kept
         assert hands.held["only"].task_sequence_step()["workflow_step"]["checkpoint"] == kept
 
@@ -327,7 +327,7 @@ async def test_a_checkpoint_that_moves_back_is_a_permanent_failure(
         await hands.checkpoint("only", cursor, items)
         assert hands.held == {}
     only = (await steps_by_name(engine, task))["only"]
-    assert (only["state"], only["attempts"], only["checkpoint"]["cursor"]) == ("error", 1, 10)
+    assert (only["current_state"], only["attempts"], only["checkpoint"]["cursor"]) == ("error", 1, 10)
     assert (only["error"]["error_type"], only["error"]["retryable"]) == ("checkpoint_error", False)
     assert message in only["error"]["message"]
 
@@ -435,7 +435,7 @@ async def test_a_step_with_a_checkpoint_that_is_completed_by_hand_keeps_none(eng
         await hands.checkpoint("only", 10, 10)
         await engine.complete_step(task, "only", {"n": 1}, actor="ann", reason="the rest is empty")
     only = (await steps_by_name(engine, task))["only"]
-    assert (only["state"], only["checkpoint"], only["result"]) == ("complete", None, {"n": 1})
+    assert (only["current_state"], only["checkpoint"], only["result"]) == ("complete", None, {"n": 1})
 
 
 async def test_a_retry_after_a_checkpoint_waits_its_time(engine: Engine) -> None:

@@ -70,7 +70,7 @@ async def test_independent_branches_go_on_beside_a_failure(engine: Engine) -> No
 async def test_a_blocked_task_is_not_over(engine: Engine) -> None:
     task, _ = await run(engine, graph({"only": []}, callables={"only": "broken"}))
     view = await engine.task(task)
-    assert (view["state"], view["completed_at"], view["failed_steps"]) == ("blocked_by_failures", None, 1)
+    assert (view["status"], view["completed_at"], view["failed_steps"]) == ("blocked_by_failures", None, 1)
 
 
 async def test_the_error_is_visible_on_the_step(engine: Engine) -> None:

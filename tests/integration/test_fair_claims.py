@@ -49,7 +49,7 @@ async def test_a_task_that_is_to_start_later_is_pending_and_not_claimed(engine: 
         assert await hands.claim() == set()
         assert 3500 < (await hands.source.next_due() or 0) <= 3600
     view = await engine.task(task)
-    assert (view["state"], view["started_at"]) == ("pending", None)
+    assert (view["status"], view["started_at"]) == ("pending", None)
     assert moment(view["requested_at"]) == later
 
 

@@ -86,7 +86,7 @@ async def test_without_attempts_left_the_step_of_a_worker_that_died_is_in_error(
         assert await engine.wait(task, 10) is TaskState.BLOCKED_BY_FAILURES
     steps = await steps_by_name(engine, task)
     assert steps["a"]["error"]["error_type"] == "lease_expired"
-    assert (steps["a"]["state"], steps["b"]["state"]) == ("error", "complete")
+    assert (steps["a"]["current_state"], steps["b"]["current_state"]) == ("error", "complete")
 
 
 async def test_a_worker_that_dies_on_every_attempt_uses_them_up(engine: Engine) -> None:
@@ -150,6 +150,6 @@ async def test_a_worker_that_stops_in_good_order_leaves_no_lease_behind(engine: 
         task = await engine.create_task(graph({"only": []}), TaskRequest())
         await started.wait()
     step = (await engine.steps(task))[0]
-    assert (step["state"], step["error"]["error_type"]) == ("waiting_for_retry", "worker_shutdown")
+    assert (step["current_state"], step["error"]["error_type"]) == ("waiting_for_retry", "worker_shutdown")
     async with working(engine, {"work": forever}):
         assert await engine.wait(task, 5) is TaskState.COMPLETE

@@ -406,7 +406,7 @@ async def test_an_async_handler_is_cancelled_within_a_second(
         await started.wait()
         await cancelled_within_a_second(operator if elsewhere else engine, task, told.wait)
         assert await engine.wait(task, 5) is TaskState.CANCELLED
-    assert (await steps_by_name(engine, task))["only"]["state"] == "cancelled"
+    assert (await steps_by_name(engine, task))["only"]["current_state"] == "cancelled"
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same process", "another process"])
@@ -428,7 +428,7 @@ async def test_a_plain_handler_sees_that_it_is_cancelled_within_a_second(
         await asyncio.to_thread(started.wait)
         await cancelled_within_a_second(operator if elsewhere else engine, task, lambda: asyncio.to_thread(told.wait))
     only = (await steps_by_name(engine, task))["only"]
-    assert (only["state"], only["result"], only["attempts"]) == ("cancelled", None, 1)
+    assert (only["current_state"], only["result"], only["attempts"]) == ("cancelled", None, 1)
 
 
 async def test_only_the_cancelled_tasks_handlers_are_told(engine: Engine) -> None:
@@ -517,7 +517,7 @@ async def test_a_reset_step_is_ready_at_once_with_no_attempts_and_no_error(engin
     async with scene(engine, "blocked") as made:
         await engine.reset_step(made.task, "subject", **BY)
         view = (await steps_by_name(engine, made.task))["subject"]
-        assert (view["state"], view["attempts"], view["error"]) == ("enqueued", 0, None)
+        assert (view["current_state"], view["attempts"], view["error"]) == ("enqueued", 0, None)
 
 
 async def test_a_reset_of_one_of_two_failed_steps_leaves_the_other(engine: Engine) -> None:
@@ -544,7 +544,7 @@ async def test_the_steps_after_a_completed_one_get_its_result(engine: Engine) ->
     async with scene(engine, "blocked") as made:
         await engine.complete_step(made.task, "subject", {"answer": 42}, metadata={"ticket": "T-1"}, **BY)
         view = (await steps_by_name(engine, made.task))["subject"]
-        assert (view["state"], view["result"], view["error"]) == ("complete", {"answer": 42}, None)
+        assert (view["current_state"], view["result"], view["error"]) == ("complete", {"answer": 42}, None)
         assert view["metadata"] == {
             "ticket": "T-1",
             "manually_completed": True,
@@ -570,12 +570,12 @@ async def test_the_steps_after_a_resolved_one_go_on_without_its_result(engine: E
     async with scene(engine, "blocked") as made:
         await engine.resolve_step(made.task, "subject", **BY)
         view = (await steps_by_name(engine, made.task))["subject"]
-        assert (view["state"], view["result"]) == ("resolved_manually", None)
+        assert (view["current_state"], view["result"]) == ("resolved_manually", None)
         assert await made.hands.claim() == {"after"}
         assert set(made.hands.seen("after")) == {"done"}
         await made.hands.complete("after")
     view = await engine.task(made.task)
-    assert (view["state"], view["completed_steps"]) == ("complete", 3)
+    assert (view["status"], view["completed_steps"]) == ("complete", 3)
 
 
 async def test_the_handler_of_a_step_that_is_ended_by_hand_is_told_and_its_result_refused(engine: Engine) -> None:
@@ -756,7 +756,7 @@ async def test_a_paused_task_is_not_claimed_and_what_runs_ends(engine: Engine) -
         (running,) = hands.held
         await engine.pause_task(task, **BY)
         view = await engine.task(task)
-        assert (view["paused_by"], view["pause_reason"], view["state"]) == ("ann", "as agreed", "steps_in_process")
+        assert (view["paused_by"], view["pause_reason"], view["status"]) == ("ann", "as agreed", "steps_in_process")
         assert view["paused_at"] is not None
         assert await hands.complete(running) == set()
         assert (await states(engine, task))[f"{running}2"] == "enqueued"

@@ -135,7 +135,7 @@ def takes_an_order(inputs: Order) -> None: ...
 async def test_a_permanent_failure_is_never_tried_again(engine: Engine, handler: Any) -> None:
     task, state = await run(engine, graph(ONE_STEP), {"work": handler}, quantity="many")
     step = await only_step(engine, task)
-    assert (state, step["state"], step["attempts"]) == (TaskState.BLOCKED_BY_FAILURES, "error", 1)
+    assert (state, step["current_state"], step["attempts"]) == (TaskState.BLOCKED_BY_FAILURES, "error", 1)
     assert step["error"]["retryable"] is False
 
 

@@ -36,7 +36,7 @@ PUBLIC = {
     """,
     "tasker_core.orchestration": """
         DeadLetterNotFoundError DuplicateTaskError Engine IllegalMoveError InvalidTaskError LocalStepSource
-        StepNotFoundError TaskNotFoundError TaskRequest
+        StepNotFoundError TaskFilter TaskNotFoundError TaskRequest
     """,
     "tasker_core.registry": """
         BaseResolver ClassLookupResolver ExplicitMappingResolver HandlerDefinition MethodDispatchWrapper
@@ -60,7 +60,7 @@ PUBLIC = {
     "tasker_core.store": """
         AttemptEnd Database DuplicateIdentityError EmbeddedPostgres EmbeddedPostgresError ExpiredLease
         GrantedLease MigrationStatus NewTask NewTemplate NewTemplateStep RecordAnswer Store StoreError
-        StoreUnavailableError StructureChangedError database_url migrate migration_status
+        StoreUnavailableError StructureChangedError TaskFilter database_url migrate migration_status
     """,
     "tasker_core.template": """
         ALL_STEPS Backoff BatchConfig DeliveryMode DiscoveredTemplate Discovery DomainEvent Environment
@@ -79,7 +79,7 @@ PUBLIC = {
         WorkerState aggregate_batch_results create_batches no_batches
     """,
     "tasker_core.step_worker": """
-        Worker
+        StepWorker
     """,
 }
 

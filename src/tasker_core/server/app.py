@@ -97,6 +97,8 @@ def create_app(
     app.state.options = options
     app.state.authenticator = authenticator or Open()
     app.state.metrics = Metrics()
+    # Set when the server is about to stop: whatever waits on purpose answers then.
+    app.state.stopping = asyncio.Event()
     app.state.admission = admission
     app.state.worker_sessions = WorkerSessions(engine)
     for router in ROUTERS:
