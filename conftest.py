@@ -23,8 +23,9 @@ from tasker_core.store import EmbeddedPostgres, migrate
 
 TEMPLATE_DATABASE = "tasker_template"
 
-for _variable in ("DATABASE_URL", "TASKER_ENV", "TASKER_DATA_DIR", "TASKER_LEASE_SECONDS", "TASKER_TEMPLATE_PATH"):
-    os.environ.pop(_variable, None)
+for _variable in list(os.environ):
+    if (_variable.startswith("TASKER_") and _variable != "TASKER_EXAMPLES") or _variable in {"DATABASE_URL", "LOG_LEVEL", "RUST_LOG"}:
+        del os.environ[_variable]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,20 @@
 from importlib import metadata
 
 from tasker_core.batch_processing import Batchable, BatchAggregationScenario, BatchWorkerConfig
+from tasker_core.bootstrap import (
+    bootstrap_worker,
+    get_worker_status,
+    is_worker_running,
+    stop_worker,
+    transition_to_graceful_shutdown,
+)
+from tasker_core.client import HealthResponse as ClientHealthResponse
+from tasker_core.client import PaginationInfo as ClientPaginationInfo
+from tasker_core.client import StepAuditResponse as ClientStepAuditResponse
+from tasker_core.client import StepResponse as ClientStepResponse
+from tasker_core.client import TaskerClient
+from tasker_core.client import TaskListResponse as ClientTaskListResponse
+from tasker_core.client import TaskResponse as ClientTaskResponse
 from tasker_core.errors import (
     AuthenticationError,
     AuthorizationError,
@@ -40,6 +54,7 @@ from tasker_core.models import (
     TaskWrapper,
     WorkflowStepWrapper,
 )
+from tasker_core.observability import get_health_check, get_metrics, get_worker_config
 from tasker_core.registry import (
     BaseResolver,
     ClassLookupResolver,
@@ -58,11 +73,14 @@ from tasker_core.types import (
     BatchWorkerContext,
     BatchWorkerOutcome,
     BootstrapConfig,
+    BootstrapResult,
+    ComponentHealth,
     CursorConfig,
     DecisionPointOutcome,
     DecisionType,
     ErrorType,
     FfiStepEvent,
+    HealthCheck,
     LogContext,
     ResultStatus,
     StepContext,
@@ -70,8 +88,12 @@ from tasker_core.types import (
     StepExecutionResult,
     StepHandlerCallResult,
     StepHandlerResult,
+    WorkerConfig,
+    WorkerMetrics,
     WorkerState,
+    WorkerStatus,
 )
+from tasker_core.worker import Worker
 
 __version__ = metadata.version("tasker-core")
 
@@ -99,8 +121,16 @@ __all__ = [
     "BatchWorkerOutcome",
     "Batchable",
     "BootstrapConfig",
+    "BootstrapResult",
     "BusinessLogicError",
     "ClassLookupResolver",
+    "ClientHealthResponse",
+    "ClientPaginationInfo",
+    "ClientStepAuditResponse",
+    "ClientStepResponse",
+    "ClientTaskListResponse",
+    "ClientTaskResponse",
+    "ComponentHealth",
     "ConfigurationError",
     "ConversionError",
     "CursorConfig",
@@ -116,6 +146,7 @@ __all__ = [
     "HandlerDiscovery",
     "HandlerRegistry",
     "HandlerWrapper",
+    "HealthCheck",
     "LogContext",
     "MethodDispatchWrapper",
     "NetworkError",
@@ -142,23 +173,36 @@ __all__ = [
     "StepValidationError",
     "TaskSequenceStepWrapper",
     "TaskWrapper",
+    "TaskerClient",
     "TaskerError",
     "TemplateParser",
     "TemplatePath",
+    "Worker",
     "WorkerAlreadyRunningError",
     "WorkerBootstrapError",
+    "WorkerConfig",
+    "WorkerMetrics",
     "WorkerNotInitializedError",
     "WorkerState",
+    "WorkerStatus",
     "WorkflowStepWrapper",
     "__version__",
+    "bootstrap_worker",
     "get_classifier",
+    "get_health_check",
+    "get_metrics",
     "get_version",
+    "get_worker_config",
+    "get_worker_status",
     "is_permanent",
     "is_retryable",
+    "is_worker_running",
     "log_debug",
     "log_error",
     "log_info",
     "log_trace",
     "log_warn",
+    "stop_worker",
+    "transition_to_graceful_shutdown",
     "version",
 ]

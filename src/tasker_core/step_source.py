@@ -6,14 +6,28 @@ An in-process engine implements it directly; deployed workers reach it over a ne
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
-from uuid import UUID
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+from uuid import UUID, uuid5
 
 from tasker_core import identifiers, serialization
 
 
 class SourceUnavailableError(Exception):
-    """The engine cannot be reached just now; trying again later may help."""
+    """The engine cannot be reached just now; trying again later may help.
+
+    Args:
+        message: what happened.
+        retry_after: seconds that the engine asks to be left alone; None if it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceRefusedError(Exception):
+    """The engine does not let this worker in; trying again does not help."""
 
 
 class LeaseKey(NamedTuple):
@@ -120,10 +134,21 @@ class LeasedStep:
         return checkpoint
 
     def task_sequence_step(self) -> dict[str, Any]:
-        """Return the step in the wire shape that workers of every language receive."""
+        """Return the step in the shape that handlers of every language receive."""
+        return {
+            **self.task_and_step(serialization.loads),
+            "dependency_results": self.dependency_results(),
+            "step_definition": dict(self.definition),
+        }
+
+    def task_and_step(self, json: Callable[[str], Any]) -> dict[str, Any]:
+        """Return ``task`` and ``workflow_step`` of that shape; ``json`` makes a value of JSON text.
+
+        What only a look into the database could tell is null.
+        """
         task = self.task
         retry = self.definition["retry"]
-        created_at = identifiers.created_at(task.task_uuid).isoformat()
+        created_at = serialization.rfc3339(identifiers.created_at(task.task_uuid))
         return {
             "task": {
                 "task": {
@@ -134,8 +159,9 @@ class LeasedStep:
                     "initiator": task.initiator,
                     "source_system": task.source_system,
                     "reason": task.reason,
-                    "tags": serialization.loads(task.tags) if task.tags else None,
-                    "context": self.context(),
+                    "tags": json(task.tags) if task.tags else None,
+                    "context": json(task.context),
+                    "identity_hash": None,
                     "priority": task.priority,
                     "created_at": created_at,
                     "updated_at": created_at,
@@ -149,6 +175,7 @@ class LeasedStep:
             "workflow_step": {
                 "workflow_step_uuid": str(self.step_uuid),
                 "task_uuid": str(task.task_uuid),
+                "named_step_uuid": _named_step_uuid(task.named_task_uuid, self.definition["name"]),
                 "name": self.name,
                 "template_step_name": self.definition["name"],
                 "retryable": retry["retryable"],
@@ -157,13 +184,21 @@ class LeasedStep:
                 "processed": False,
                 "processed_at": None,
                 "attempts": self.attempt - 1,
-                "inputs": self.step_inputs() or None,
+                "last_attempted_at": None,
+                "backoff_request_seconds": None,
+                "inputs": json(self.inputs) if self.inputs else None,
                 "results": None,
-                "checkpoint": self.saved_checkpoint(),
+                "checkpoint": json(self.checkpoint) if self.checkpoint else None,
+                "created_at": created_at,
+                "updated_at": created_at,
             },
-            "dependency_results": self.dependency_results(),
-            "step_definition": dict(self.definition),
         }
+
+
+@lru_cache(maxsize=10_000)
+def _named_step_uuid(named_task_uuid: UUID, name: str) -> str:
+    """Return a stable UUID for a step of a template."""
+    return str(uuid5(named_task_uuid, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +237,14 @@ class ReportAnswer:
         leased: freed steps that the worker holds now, so that a chain costs one round trip a step.
         more_ready: whether other steps became ready that any worker may claim.
         retry_in: seconds until the earliest retry that this batch scheduled, if any.
+        rejected: reports that can never be recorded, with the reason; their leases still hold.
     """
 
     refused: frozenset[LeaseKey] = frozenset()
     leased: Sequence[LeasedStep] = ()
     more_ready: bool = False
     retry_in: float | None = None
+    rejected: Mapping[LeaseKey, str] = field(default_factory=dict)
 
 
 #: Renews leases; returns those that are lost.
@@ -244,3 +281,16 @@ class StepSource(Protocol):
 
         It is entered in a thread and event loop of its own, so that leases are kept while a handler blocks.
         """
+
+
+@runtime_checkable
+class WaitingStepSource(StepSource, Protocol):
+    """A source that waits on the engine's side, so that its worker need not ask again and again.
+
+    Its ``claim`` returns when there is something, or after a while; cancelling it may leave leases behind, which
+    ``recover`` finds. Its renewals return as soon as a lease is lost, or after a while, and keep the leases meanwhile.
+    """
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long a claim waits at most."""

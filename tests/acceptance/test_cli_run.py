@@ -76,7 +76,9 @@ def test_a_new_project_needs_nothing_but_a_template_and_handlers(tasker, project
 
     with EmbeddedPostgres(project / ".tasker"):  # saves the commands below from starting it again
         listed = json.loads(tasker("task", "list", "--json").stdout)["tasks"]
-        assert [(task["name"], task["status"], task["completed_steps"]) for task in listed] == [("order", "complete", 4)]
+        assert [(task["name"], task["status"], task["completed_steps"]) for task in listed] == [
+            ("order", "complete", 4)
+        ]
         task_uuid = listed[0]["task_uuid"]
         below = project / "deep" / "below"
         below.mkdir(parents=True)

@@ -10,20 +10,31 @@ PUBLIC = {
     "tasker_core": """
         ApiHandler ApiResponse AuthenticationError AuthorizationError BaseResolver BatchAggregationScenario
         BatchAnalyzerOutcome BatchWorkerConfig BatchWorkerContext BatchWorkerOutcome Batchable BootstrapConfig
-        BusinessLogicError ClassLookupResolver ConfigurationError ConversionError CursorConfig DecisionHandler
-        DecisionPointOutcome DecisionType DependencyResultsWrapper ErrorClassifier ErrorType
-        ExplicitMappingResolver FfiStepEvent HandlerDefinition HandlerDiscovery HandlerRegistry HandlerWrapper
-        LogContext MethodDispatchWrapper NetworkError NotFoundError PermanentError RateLimitError
-        RegistryResolver ResolutionError ResolverChain ResolverNotFoundError ResourceContentionError
-        ResultStatus RetryableError ServiceUnavailableError StepContext StepDefinitionWrapper StepError
-        StepExecutionError StepExecutionResult StepHandler StepHandlerCallResult StepHandlerResult
-        StepTimeoutError StepValidationError TaskSequenceStepWrapper TaskWrapper TaskerError TemplateParser
-        TemplatePath WorkerAlreadyRunningError WorkerBootstrapError WorkerNotInitializedError WorkerState
-        WorkflowStepWrapper __version__ get_classifier get_version is_permanent is_retryable log_debug
-        log_error log_info log_trace log_warn version
+        BootstrapResult BusinessLogicError ClassLookupResolver ClientHealthResponse ClientPaginationInfo
+        ClientStepAuditResponse ClientStepResponse ClientTaskListResponse ClientTaskResponse ComponentHealth
+        ConfigurationError ConversionError CursorConfig DecisionHandler DecisionPointOutcome DecisionType
+        DependencyResultsWrapper ErrorClassifier ErrorType ExplicitMappingResolver FfiStepEvent
+        HandlerDefinition HandlerDiscovery HandlerRegistry HandlerWrapper HealthCheck LogContext
+        MethodDispatchWrapper NetworkError NotFoundError PermanentError RateLimitError RegistryResolver
+        ResolutionError ResolverChain ResolverNotFoundError ResourceContentionError ResultStatus RetryableError
+        ServiceUnavailableError StepContext StepDefinitionWrapper StepError StepExecutionError
+        StepExecutionResult StepHandler StepHandlerCallResult StepHandlerResult StepTimeoutError
+        StepValidationError TaskSequenceStepWrapper TaskWrapper TaskerClient TaskerError TemplateParser
+        TemplatePath Worker WorkerAlreadyRunningError WorkerBootstrapError WorkerConfig WorkerMetrics
+        WorkerNotInitializedError WorkerState WorkerStatus WorkflowStepWrapper __version__ bootstrap_worker
+        get_classifier get_health_check get_metrics get_version get_worker_config get_worker_status is_permanent
+        is_retryable is_worker_running log_debug log_error log_info log_trace log_warn stop_worker
+        transition_to_graceful_shutdown version
     """,
     "tasker_core.batch_processing": """
         BatchAggregationScenario BatchWorkerConfig Batchable
+    """,
+    "tasker_core.client": """
+        AsyncTaskerClient BackpressureError BulkCreateResponse ConflictError ConnectionFailedError
+        CredentialsRefusedError DuplicateTaskError HealthResponse InvalidRequestError PaginationInfo
+        PermissionDeniedError ResourceNotFoundError ServerEvent ServerUnavailableError StepAuditResponse
+        StepResponse TaskListResponse TaskResponse TaskerClient TaskerClientError ValidationFailedError
+        WaitTimeoutError
     """,
     "tasker_core.errors": """
         AuthenticationError AuthorizationError BusinessLogicError ConfigurationError ErrorClassifier
@@ -73,10 +84,12 @@ PUBLIC = {
     """,
     "tasker_core.types": """
         BatchAggregationResult BatchAnalyzerOutcome BatchMetadata BatchProcessingOutcome BatchWorkerContext
-        BatchWorkerOutcome BootstrapConfig CreateBatchesOutcome CursorConfig DecisionPointOutcome DecisionType
-        ErrorType FailureStrategy FfiStepEvent LogContext NoBatchesOutcome ResultStatus RustBatchWorkerInputs
+        BatchWorkerOutcome BootstrapConfig BootstrapResult ClientHealthResponse ClientPaginationInfo
+        ClientStepAuditResponse ClientStepReadiness ClientStepResponse ClientTaskListResponse ClientTaskResponse
+        ComponentHealth CreateBatchesOutcome CursorConfig DecisionPointOutcome DecisionType ErrorType
+        FailureStrategy FfiStepEvent HealthCheck LogContext NoBatchesOutcome ResultStatus RustBatchWorkerInputs
         RustCursorConfig StepContext StepError StepExecutionResult StepHandlerCallResult StepHandlerResult
-        WorkerState aggregate_batch_results create_batches no_batches
+        WorkerConfig WorkerMetrics WorkerState WorkerStatus aggregate_batch_results create_batches no_batches
     """,
     "tasker_core.step_worker": """
         StepWorker
@@ -111,7 +124,8 @@ def test_every_public_name_of_the_engine_exists(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["step_handler", "registry", "batch_processing", "errors", "types", "models", "handler", "exceptions"]
+    "module",
+    ["client", "step_handler", "registry", "batch_processing", "errors", "types", "models", "handler", "exceptions"],
 )
 def test_what_handler_authors_import_loads_nothing_of_the_engine(module):
     code = f"import sys, tasker_core.{module}; print(sorted(sys.modules.keys() & {ENGINE_ONLY!r}))"

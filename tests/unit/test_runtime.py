@@ -5,36 +5,45 @@ from pathlib import Path
 
 import pytest
 
+from tasker_core.orchestration.service import LEASE_SECONDS
 from tasker_core.runtime import ConfigurationError, OpenDatabase, Settings, open_database, open_engine
 from tasker_core.store import StoreUnavailableError
 
 
+def url_of(settings: Settings) -> str | None:
+    return settings.database.url.get_secret_value() if settings.database.url else None
+
+
 def test_without_any_variable_a_project_has_its_own_database(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Settings.read({}) == Settings(None, tmp_path / ".tasker", None, 30.0)
+    settings = Settings.read({})
+    assert settings == Settings()
+    assert (settings.database.url, settings.database.data_directory) == (None, tmp_path / ".tasker")
+    assert (settings.engine.environment, settings.engine.lease_seconds) == (None, LEASE_SECONDS)
 
 
 def test_the_nearest_data_directory_above_is_the_project_s(tmp_path, monkeypatch):
     (tmp_path / ".tasker").mkdir()
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")
-    assert Settings.read({}).data_directory == tmp_path / ".tasker"
-    assert Settings.read({"TASKER_DATA_DIR": "/else/where"}).data_directory == Path("/else/where")
+    assert Settings.read({}).database.data_directory == tmp_path / ".tasker"
+    assert Settings.read({"TASKER_DATA_DIR": "/else/where"}).database.data_directory == Path("/else/where")
 
 
 def test_an_explicit_url_wins_and_empty_variables_count_as_missing():
     variables = {"DATABASE_URL": "postgresql://a/b", "TASKER_ENV": "", "TASKER_LEASE_SECONDS": ""}
     settings = Settings.read(variables)
-    assert (settings.database_url, settings.environment, settings.lease_seconds) == ("postgresql://a/b", None, 30.0)
-    assert Settings.read(variables, database_url="postgresql://c/d").database_url == "postgresql://c/d"
-    assert Settings.read({"DATABASE_URL": ""}).database_url is None
+    assert url_of(settings) == "postgresql://a/b"
+    assert (settings.engine.environment, settings.engine.lease_seconds) == (None, LEASE_SECONDS)
+    assert url_of(Settings.read(variables, database_url="postgresql://c/d")) == "postgresql://c/d"
+    assert url_of(Settings.read({"DATABASE_URL": ""})) is None
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf"])
 def test_a_lease_is_a_number_of_seconds_above_zero(text):
     with pytest.raises(ConfigurationError, match="TASKER_LEASE_SECONDS must be a number of seconds"):
         Settings.read({"TASKER_LEASE_SECONDS": text})
-    assert Settings.read({"TASKER_LEASE_SECONDS": "1.5"}).lease_seconds == 1.5
+    assert Settings.read({"TASKER_LEASE_SECONDS": "1.5"}).engine.lease_seconds == 1.5
 
 
 @pytest.mark.parametrize(

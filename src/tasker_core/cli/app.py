@@ -1,6 +1,7 @@
 """The command tree."""
 
 import importlib
+import os
 import platform
 import sys
 from typing import Annotated, Any, NamedTuple
@@ -21,23 +22,37 @@ class _Elsewhere(NamedTuple):
 
 COMMANDS = {
     "run": _Elsewhere("tasker_core.cli.run", "Run a task to its end and print its results."),
+    "dev": _Elsewhere("tasker_core.cli.dev", "Run database, server and worker, and renew them when a file changes."),
+    "server": _Elsewhere("tasker_core.cli.server", "Serve the HTTP API until told to stop."),
     "worker": _Elsewhere("tasker_core.cli.worker", "Run steps of the templates' tasks until told to stop."),
     "template": _Elsewhere("tasker_core.cli.template", "Check, list and draw task templates."),
     "task": _Elsewhere("tasker_core.cli.task", "Create tasks, look at them and act on them."),
     "step": _Elsewhere("tasker_core.cli.step", "Put a single step right by hand."),
     "dlq": _Elsewhere("tasker_core.cli.dlq", "Look at dead letters and resolve them."),
+    "auth": _Elsewhere("tasker_core.cli.auth", "Make and check credentials for the HTTP API."),
     "db": _Elsewhere("tasker_core.cli.db", "Look after the database schema."),
+    "config": _Elsewhere("tasker_core.cli.config", "Show, check, explain and write the configuration."),
+    "profile": _Elsewhere(
+        "tasker_core.cli.profile", "Look after connection profiles: the servers that commands can talk to."
+    ),
+    "init": _Elsewhere(
+        "tasker_core.cli.init", "Write a configuration file and a file of connection profiles to start from."
+    ),
 }
 
 #: Options of the root that may also stand behind a command. Short forms stay before it, where they mean one thing.
 _ANYWHERE = ("--verbose", "--quiet", "--no-color")
+_ANYWHERE_WITH_VALUE = ("--config", "--profile", "--server")
 
 
 class _Root(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        moved = [argument for argument in args[:end] if argument in _ANYWHERE]
-        rest = [argument for argument in args[:end] if argument not in _ANYWHERE]
+        moved, rest = list[str](), list[str]()
+        for position, argument in enumerate(args[:end]):
+            value_of_one = position > 0 and args[position - 1] in _ANYWHERE_WITH_VALUE
+            is_one = argument.partition("=")[0] in _ANYWHERE_WITH_VALUE
+            (moved if value_of_one or is_one or argument in _ANYWHERE else rest).append(argument)
         return super().parse_args(ctx, [*moved, *rest, *args[end:]])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -84,9 +99,30 @@ def root(
     no_color: Annotated[
         bool, typer.Option("--no-color", metavar="", help="Print without colours; so does $NO_COLOR.")
     ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option("-c", "--config", metavar="FILE", help="Configuration to use.  Default: $TASKER_CONFIG_PATH."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("-p", "--profile", metavar="NAME", help="Server to use.  Default: $TASKER_CLIENT_PROFILE."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="Talk to this server, not to the database.  Default: the profile's, else $TASKER_ORCHESTRATION_URL.",
+        ),
+    ] = None,
 ) -> None:
-    """Set up output for all commands."""
+    """Set up output and the choice of settings for all commands."""
+    # As environment variables, since the worker processes that commands start must read the same.
+    for name, value in (("TASKER_CONFIG_PATH", config), ("TASKER_CLIENT_PROFILE", profile)):
+        if value is not None:
+            os.environ[name] = value
     Options.quiet = quiet
+    Options.server = server
     configure_output(verbose, color=not no_color)
 
 

@@ -11,7 +11,10 @@ import typer
 from rich.markup import escape
 
 from tasker_core import serialization
-from tasker_core.cli.output import ExitCode, err, fail
+from tasker_core.cli.output import ExitCode, Options, err, fail
+from tasker_core.cli.remote_operator import Operator, RemoteOperator
+from tasker_core.client import AsyncTaskerClient
+from tasker_core.configuration.profiles import Connection, target
 from tasker_core.orchestration import Engine
 from tasker_core.runtime import Settings, open_database, open_engine
 
@@ -51,6 +54,32 @@ async def engine(
             err.print(f"[dim]Database: {escape(database.description)}[/]", soft_wrap=True)
         async with open_engine(settings, database, may_migrate=may_migrate) as opened:
             yield opened
+
+
+@contextlib.asynccontextmanager
+async def operator(database_url: str | None) -> AsyncIterator[Operator]:
+    """Open what a command works with: the server that is chosen, or else the engine on the database."""
+    connection = target(server=Options.server, database_url=database_url)
+    if connection is None:
+        async with engine(database_url) as opened:
+            yield opened
+        return
+    async with client_of(connection) as client:
+        yield RemoteOperator(client)
+
+
+def client_of(connection: Connection) -> AsyncTaskerClient:
+    """Return a client of the server that is chosen."""
+    return AsyncTaskerClient(
+        initiator="tasker",
+        source_system="cli",
+        base_url=connection.base_url,
+        token=connection.token,
+        api_key=connection.api_key,
+        api_key_header=connection.header,
+        timeout=connection.timeout_seconds,
+        max_retries=connection.max_retries,
+    )
 
 
 def read_context(text: str) -> dict[str, Any]:

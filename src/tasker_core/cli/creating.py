@@ -11,10 +11,11 @@ import typer
 from rich.markup import escape
 
 from tasker_core.cli import progress
-from tasker_core.cli.common import engine
+from tasker_core.cli.common import operator
 from tasker_core.cli.outcome import outcome_of
 from tasker_core.cli.output import err, warn
-from tasker_core.orchestration import DuplicateTaskError, Engine, TaskRequest
+from tasker_core.cli.remote_operator import Operator
+from tasker_core.orchestration import DuplicateTaskError, TaskRequest
 from tasker_core.template import TaskTemplate
 
 
@@ -43,7 +44,7 @@ class Job:
 
 async def create(job: Job) -> dict[str, Any]:
     """Create a task; return ``task_uuid`` and ``created``, or with ``wait`` its outcome and ``created``."""
-    async with engine(job.database_url) as opened:
+    async with operator(job.database_url) as opened:
         started = time.monotonic()
         task_uuid, created = await _create(opened, job)
         if not job.wait:
@@ -57,7 +58,7 @@ async def create(job: Job) -> dict[str, Any]:
         return {**await outcome_of(opened, task_uuid, time.monotonic() - started), "created": created}
 
 
-async def _create(opened: Engine, job: Job) -> tuple[UUID, bool]:
+async def _create(opened: Operator, job: Job) -> tuple[UUID, bool]:
     try:
         return await opened.create_task(job.template, job.request), True
     except DuplicateTaskError as error:
@@ -66,7 +67,7 @@ async def _create(opened: Engine, job: Job) -> tuple[UUID, bool]:
         return error.existing, False
 
 
-async def _wait(opened: Engine, task_uuid: UUID, timeout: float | None) -> None:
+async def _wait(opened: Operator, task_uuid: UUID, timeout: float | None) -> None:
     try:
         await opened.wait(task_uuid, timeout)
     except TimeoutError:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli.common import DatabaseOption, engine, run_async
+from tasker_core.cli.common import DatabaseOption, operator, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import ActorOption, DryRunOption, meaningful, print_change
 from tasker_core.cli.output import JsonOption, err, examples, out, print_json, success, warn
@@ -81,7 +81,7 @@ def list_entries(
     """List dead letters, newest first."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.dlq_entries(status=status, reason=reason, limit=limit, before=before)
 
     with errors_explained():
@@ -112,7 +112,7 @@ def get(entry: EntryArgument, database_url: DatabaseOption = None, as_json: Json
     """Show one dead letter, with what its task looked like."""
 
     async def work() -> dict[str, Any]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.dlq_entry(entry)
 
     with errors_explained():
@@ -152,7 +152,7 @@ def resolve(
     """Deal with a dead letter, and with the step and the task behind it."""
 
     async def work() -> dict[str, Any]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.resolve_dlq_entry(entry, action=action, actor=actor, notes=notes, dry_run=dry_run)
 
     with errors_explained():
@@ -174,7 +174,7 @@ def stats(database_url: DatabaseOption = None, as_json: JsonOption = False) -> N
     """Count dead letters by reason and status."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.dlq_stats()
 
     with errors_explained():

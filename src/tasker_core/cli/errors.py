@@ -7,6 +7,14 @@ from typing import NoReturn
 import typer
 
 from tasker_core.cli.output import ExitCode, Options, complain, fail
+from tasker_core.client.errors import (
+    ConnectionFailedError,
+    CredentialsRefusedError,
+    PermissionDeniedError,
+    ResourceNotFoundError,
+    ServerUnavailableError,
+    TaskerClientError,
+)
 from tasker_core.handler_loading import HandlerLoadError
 from tasker_core.orchestration import (
     DeadLetterNotFoundError,
@@ -38,6 +46,8 @@ def errors_explained() -> Iterator[None]:
     except Exception as error:
         if Options.verbosity >= 2:
             raise
+        if isinstance(error, TaskerClientError):
+            fail(_with_details(error), _exit_code_of_answer(error))
         _explain(error)
 
 
@@ -58,7 +68,8 @@ def _explain(error: Exception) -> NoReturn:
         case StoreError():
             fail(str(error), _exit_code_of(error))
         case DuplicateTaskError():
-            fail(f"such a task exists already: {error.existing}; to take that one: --return-existing")
+            which = f": {error.existing}" if error.existing else ""
+            fail(f"such a task exists already{which}; to take that one: --return-existing")
         case IllegalMoveError() | InvalidTaskError() | HandlerLoadError() | SerializationError() | OSError():
             fail(str(error))
         case _:
@@ -66,6 +77,22 @@ def _explain(error: Exception) -> NoReturn:
                 f"unexpected {type(error).__name__}: {error}\n"
                 "This is a defect; put -vv right behind tasker to see where it comes from."
             )
+
+
+def _exit_code_of_answer(error: TaskerClientError) -> ExitCode:
+    match error:
+        case ResourceNotFoundError():
+            return ExitCode.NOT_FOUND
+        case CredentialsRefusedError() | PermissionDeniedError():
+            return ExitCode.DENIED
+        case ConnectionFailedError() | ServerUnavailableError():
+            return ExitCode.UNREACHABLE
+        case _:
+            return ExitCode.FAILED
+
+
+def _with_details(error: TaskerClientError) -> str:
+    return error.message + "".join(f"\n  {each.get('field')}: {each.get('message')}" for each in error.details)
 
 
 def _exit_code_of(error: StoreError) -> ExitCode:

@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli.common import engine, run_async
+from tasker_core.cli.common import operator, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.output import out, print_json, styled_state, success, warn
-from tasker_core.orchestration import Engine
+from tasker_core.cli.remote_operator import Operator
 
 #: Steps of a change that are printed; all of them are in `--json`.
 _MOST_STEPS = 20
@@ -68,7 +68,7 @@ ActorOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", metavar="", help="Say what would change, and change nothing.")]
 
 
-async def step_name(opened: Engine, task: UUID, step: str) -> str:
+async def step_name(opened: Operator, task: UUID, step: str) -> str:
     """Return the name of a task's step that is given by its name or its UUID."""
     try:
         step_uuid = str(UUID(step))
@@ -78,11 +78,11 @@ async def step_name(opened: Engine, task: UUID, step: str) -> str:
     return names.get(step_uuid, step)
 
 
-def perform(verb: Callable[[Engine], Awaitable[dict[str, Any]]], database_url: str | None, as_json: bool) -> None:
+def perform(verb: Callable[[Operator], Awaitable[dict[str, Any]]], database_url: str | None, as_json: bool) -> None:
     """Let the engine change something, and tell the change."""
 
     async def work() -> dict[str, Any]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await verb(opened)
 
     with errors_explained():

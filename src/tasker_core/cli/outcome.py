@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from tasker_core import serialization
 from tasker_core.cli.output import ExitCode, complain, out, styled_state
-from tasker_core.orchestration import Engine
+from tasker_core.cli.remote_operator import Operator
 from tasker_core.states import TaskState
 from tasker_core.template import TaskTemplate
 
@@ -16,7 +16,7 @@ _RESULT_WIDTH = 240
 _MOST_RESULTS = 50
 
 
-async def outcome_of(opened: Engine, task_uuid: UUID, seconds: float) -> dict[str, Any]:
+async def outcome_of(opened: Operator, task_uuid: UUID, seconds: float) -> dict[str, Any]:
     """Return a task's state and the results of its steps; ``seconds`` is how long it took."""
     task = await opened.task(task_uuid)
     return {

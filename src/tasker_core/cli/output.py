@@ -65,6 +65,8 @@ class Options:
 
     verbosity = 0
     quiet = False
+    #: URL of the server to talk to, if one was named.
+    server: str | None = None
     #: Where `print_json` writes, if not to standard output.
     document: IO[str] | None = None
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from tasker_core.cli.output import STATE_ICONS, STATE_STYLES, first_line
-from tasker_core.orchestration import Engine
+from tasker_core.cli.remote_operator import Operator
 from tasker_core.store import StoreError
 from tasker_core.template import Graph, TaskTemplate
 
@@ -51,10 +51,10 @@ class _View(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def shown(engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> AsyncIterator[None]:
+async def shown(operator: Operator, task_uuid: UUID, template: TaskTemplate, console: Console) -> AsyncIterator[None]:
     """Show a task's progress while the body runs, and its last state at the end."""
     async with contextlib.AsyncExitStack() as stack:
-        view = stack.enter_context(_view(engine, task_uuid, template, console))
+        view = stack.enter_context(_view(operator, task_uuid, template, console))
         following = asyncio.create_task(_follow(view))
         try:
             yield
@@ -77,32 +77,23 @@ async def _look(view: _View) -> None:
 
 
 @contextlib.contextmanager
-def _view(engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> Iterator[_View]:
+def _view(operator: Operator, task_uuid: UUID, template: TaskTemplate, console: Console) -> Iterator[_View]:
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, refresh_per_second=10) as live:
-            yield _Picture(engine, task_uuid, template, _Drawing(template, console), live)
+            yield _Picture(operator, task_uuid, template, _Drawing(template, console), live)
     else:
-        yield _Lines(engine, task_uuid, template, console)
+        yield _Lines(operator, task_uuid, template, console)
 
 
-async def _states(engine: Engine, task_uuid: UUID, template: TaskTemplate) -> list[_Step]:
-    return [
-        _Step(
-            row["name"],
-            template.steps[row["template_ordinal"]].name,
-            row["state"],
-            row["attempts"],
-            row["error"] or "",
-        )
-        for row in await engine.store.step_states(task_uuid)
-    ]
+async def _states(operator: Operator, task_uuid: UUID) -> list[_Step]:
+    return [_Step(**{**row, "error": row["error"] or ""}) for row in await operator.step_states(task_uuid)]
 
 
 class _Lines:
     """One line for each state change; of tasks with many steps, one whenever the numbers in each state have changed."""
 
-    def __init__(self, engine: Engine, task_uuid: UUID, template: TaskTemplate, console: Console) -> None:
-        self._engine = engine
+    def __init__(self, operator: Operator, task_uuid: UUID, template: TaskTemplate, console: Console) -> None:
+        self._operator = operator
         self._task_uuid = task_uuid
         self._template = template
         self._console = console
@@ -111,14 +102,14 @@ class _Lines:
         self._due = 0.0
 
     async def look(self) -> None:
-        steps = await _states(self._engine, self._task_uuid, self._template)
+        steps = await _states(self._operator, self._task_uuid)
         if len(steps) <= _LARGE_TASK:
             await self._show_changes()
         else:
             self._show_numbers(steps)
 
     async def _show_changes(self) -> None:
-        for change in await self._engine.history(self._task_uuid):
+        for change in await self._operator.history(self._task_uuid):
             key = (change["step"], change["attempt"], change["to_state"], change["occurred_at"])
             if key not in self._seen:
                 self._seen.add(key)
@@ -146,16 +137,16 @@ class _Picture:
     """The graph, redrawn in place."""
 
     def __init__(
-        self, engine: Engine, task_uuid: UUID, template: TaskTemplate, drawing: "_Drawing", live: Live
+        self, operator: Operator, task_uuid: UUID, template: TaskTemplate, drawing: "_Drawing", live: Live
     ) -> None:
-        self._engine = engine
+        self._operator = operator
         self._task_uuid = task_uuid
         self._template = template
         self._drawing = drawing
         self._live = live
 
     async def look(self) -> None:
-        steps = await _states(self._engine, self._task_uuid, self._template)
+        steps = await _states(self._operator, self._task_uuid)
         self._live.update(self._drawing.draw(steps, time.monotonic()))
 
 

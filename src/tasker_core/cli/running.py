@@ -60,7 +60,7 @@ async def run(job: Job) -> dict[str, Any]:
         if not job.quiet:
             err.print(f"[dim]Task {task_uuid} ({escape(job.template.identity)})[/]", soft_wrap=True)
         callables = sorted({step.handler.callable for step in job.template.steps})
-        options = {"concurrency": job.concurrency, "shutdown_timeout": _SHUTDOWN_SECONDS}
+        options: dict[str, Any] = {"concurrency": job.concurrency, "shutdown_timeout": _SHUTDOWN_SECONDS}
         async with working(opened, job.registry, callables, **options) as (worker, running):
             with stops_requested() as requests:
                 reason = await _until_over(opened, job, task_uuid, requests.stop, running)

@@ -1,4 +1,4 @@
-"""One worker process: the engine and a worker, until a signal stops them."""
+"""One worker process, on the database or for a server, until a signal stops it."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,12 @@ import msgspec
 import structlog
 from rich.markup import escape
 
+from tasker_core.cli.employment import Assignment, employment
 from tasker_core.cli.handlers import FoundHandlers, find_handlers
 from tasker_core.cli.output import Options, err, fail, warn
 from tasker_core.cli.templates import load_all
-from tasker_core.cli.working import StopRequests, first_of, stops_requested, working
-from tasker_core.runtime import Settings, open_database, open_engine
+from tasker_core.cli.worker_health import health_endpoint
+from tasker_core.cli.working import StopRequests, first_of, stops_requested
 from tasker_core.step_worker import StepWorker
 from tasker_core.step_worker.collector import calm_collector
 
@@ -30,31 +31,39 @@ class Job:
         handlers: where handlers are, besides those beside the templates.
         allow_missing: serve what has handlers, even if some have none.
         concurrency: handlers that run at once, in each process.
+        name: its name in the history; ``hostname-pid`` if None.
         shutdown_timeout: seconds that running handlers have to finish once the process is told to stop.
+        namespaces: where to take steps from; if there are none, from the namespaces of the templates.
+        health_bind: ``host:port`` where to answer health checks; None for nowhere.
         database_url: where to connect, if not to the configured database.
+        server: URL of the server to work for, if that is said.
     """
 
     templates: Sequence[Path]
     handlers: Sequence[str]
     allow_missing: bool
     concurrency: int
+    name: str | None
     shutdown_timeout: float
+    namespaces: Sequence[str]
+    health_bind: str | None
     database_url: str | None
+    server: str | None
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """What a worker that is ready serves."""
+    """What a worker that is ready serves, and ``where``."""
 
     templates: int
     handlers: int
-    database: str
+    where: str
 
     def announce(self, job: Job, who: str) -> None:
         """Print it as one line."""
         if not Options.quiet:
             err.print(
                 f"[dim]{escape(who)}: {_count(self.handlers, 'handler')} of {_count(self.templates, 'template')}, "
-                f"{job.concurrency} at once; {escape(self.database)}[/]",
+                f"{job.concurrency} at once; {escape(self.where)}[/]",
                 soft_wrap=True,
             )
 
@@ -70,29 +79,28 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
     templates = load_all(job.templates)
     found = _handlers(find_handlers(templates, job.handlers), job)
     calm_collector()
-    settings = Settings.read(database_url=job.database_url)
-    name = f"{socket.gethostname()}-{os.getpid()}"
+    name = job.name or f"{socket.gethostname()}-{os.getpid()}"
     if supervisor is not None:
         structlog.contextvars.bind_contextvars(worker=name)  # its lines mix with those of others
-    with open_database(settings) as database, stops_requested() as requests:
-        serving = Serving(len(templates), len(found.callables), database.description)
-        options = {
-            "concurrency": job.concurrency,
-            "shutdown_timeout": job.shutdown_timeout,
-            "log_steps": Options.verbosity > 0,
-        }
-        async with (
-            open_engine(settings, database, may_migrate=False) as opened,
-            working(opened, found.registry, found.callables, **options) as (worker, running),
-        ):
-            if supervisor is None:
-                serving.announce(job, f"Worker {name}")
-                await _until_stopped(worker, running, requests, job)
-                return 0 if running.done() else requests.exit_code
-            async with _supervised(supervisor, serving, requests):
-                await _until_stopped(worker, running, requests, job, name)
-                await running
-            return 0
+    namespaces = list(job.namespaces) or sorted({entry.template.namespace_name for entry in templates})
+    assignment = Assignment(name, found, [entry.template for entry in templates], namespaces)
+    options = {
+        "concurrency": job.concurrency,
+        "shutdown_timeout": job.shutdown_timeout,
+        "log_steps": Options.verbosity > 0,
+    }
+    with stops_requested() as requests:
+        async with employment(job.server, job.database_url, assignment, options) as (worker, running, where):
+            serving = Serving(len(templates), len(found.callables), where)
+            async with health_endpoint(job.health_bind, worker, name):
+                if supervisor is None:
+                    serving.announce(job, f"Worker {name}")
+                    await _until_stopped(worker, running, requests, job)
+                    return 0 if running.done() else requests.exit_code
+                async with _supervised(supervisor, serving, requests):
+                    await _until_stopped(worker, running, requests, job, name)
+                    await running
+                return 0
 
 
 async def _until_stopped(

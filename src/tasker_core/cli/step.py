@@ -8,7 +8,7 @@ from tasker_core.cli.common import DatabaseOption, read_object
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import ActorOption, ReasonOption, StepArgument, TaskArgument, perform, step_name
 from tasker_core.cli.output import JsonOption, examples
-from tasker_core.orchestration import Engine
+from tasker_core.cli.remote_operator import Operator
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +36,7 @@ def reset(
     What waits for it goes on once it completes. Needs a worker that has its handler.
     """
 
-    async def work(opened: Engine) -> dict[str, Any]:
+    async def work(opened: Operator) -> dict[str, Any]:
         return await opened.reset_step(task, await step_name(opened, task, step), actor=actor, reason=reason)
 
     perform(work, database_url, as_json)
@@ -56,7 +56,7 @@ def resolve(
     What waits for it goes on. If later steps need its result, use complete instead.
     """
 
-    async def work(opened: Engine) -> dict[str, Any]:
+    async def work(opened: Operator) -> dict[str, Any]:
         return await opened.resolve_step(task, await step_name(opened, task, step), actor=actor, reason=reason)
 
     perform(work, database_url, as_json)
@@ -91,7 +91,7 @@ def complete(
         given = read_object(result, "--result")
         more = None if metadata is None else read_object(metadata, "--metadata")
 
-    async def work(opened: Engine) -> dict[str, Any]:
+    async def work(opened: Operator) -> dict[str, Any]:
         name = await step_name(opened, task, step)
         return await opened.complete_step(task, name, given, metadata=more, actor=actor, reason=reason)
 

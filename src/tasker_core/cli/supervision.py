@@ -16,6 +16,7 @@ import structlog
 from tasker_core.cli.output import ExitCode, Options, err, warn
 from tasker_core.cli.serving import Job, Serving
 from tasker_core.cli.working import first_of, stops_requested
+from tasker_core.configuration.profiles import target
 from tasker_core.runtime import Settings, open_database
 
 #: Seconds before a process that died is replaced; twice as long after each death, up to the last.
@@ -30,9 +31,10 @@ log = structlog.get_logger("tasker.supervisor")
 
 async def supervise(job: Job, processes: int) -> int:
     """Keep this many worker processes running until a signal says to stop; return the exit code."""
-    settings = Settings.read(database_url=job.database_url)
+    at_server = target(server=job.server, database_url=job.database_url) is not None
     # Held here, so that an embedded PostgreSQL outlives each of the processes.
-    with open_database(settings), stops_requested() as requests:
+    database = contextlib.nullcontext() if at_server else open_database(Settings.read(database_url=job.database_url))
+    with database, stops_requested() as requests:
         supervisor = _Supervisor(job, processes)
         running = asyncio.create_task(supervisor.run())
         try:
@@ -91,18 +93,19 @@ class _Supervisor:
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
         # One first: what is wrong with the templates, the handlers or the database is then said once.
-        slots = [asyncio.create_task(self._keep(self._up[0]))]
+        slots = [asyncio.create_task(self._keep(0))]
         await first_of(slots[0], self._up[0])
-        slots += [asyncio.create_task(self._keep(up)) for up in self._up[1:]]
+        slots += [asyncio.create_task(self._keep(slot)) for slot in range(1, len(self._up))]
         await asyncio.gather(*slots)
         return self._exit_code
 
-    async def _keep(self, up: asyncio.Event) -> None:
-        """Keep one process running; ``up`` is set when it is ready for the first time."""
+    async def _keep(self, slot: int) -> None:
+        """Keep one process running; its event is set when it is ready for the first time."""
+        up = self._up[slot]
         delay = _FIRST_DELAY
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._run_one(up)
+            code = await self._run_one(slot)
             if self._stopping.is_set():
                 return
             if code > 0 and not up.is_set():
@@ -116,8 +119,9 @@ class _Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(2 * delay, _LAST_DELAY)
 
-    async def _run_one(self, up: asyncio.Event) -> int:
-        child = await self._start()
+    async def _run_one(self, slot: int) -> int:
+        up = self._up[slot]
+        child = await self._start(slot)
         self._children.add(child)
         if self._stopping.is_set():
             child.stop()
@@ -145,11 +149,12 @@ class _Supervisor:
         if first and all(each.is_set() for each in self._up):
             serving.announce(self._job, f"{len(self._up)} worker processes")
 
-    async def _start(self) -> _Child:
+    async def _start(self, slot: int) -> _Child:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
+                *_health_option(self._job, slot),
                 f"--supervisor={theirs.fileno()}",
                 "--",
                 *map(str, self._job.templates),
@@ -164,9 +169,19 @@ class _Supervisor:
 def _command(job: Job) -> list[str]:
     command = [sys.executable, "-P", "-m", "tasker_core"]
     command += ["--verbose"] * Options.verbosity + ["--quiet"] * Options.quiet + ["--no-color"] * err.no_color
+    command += [f"--server={job.server}"] if job.server else []
     command += ["worker", "--concurrency", str(job.concurrency), "--shutdown-timeout", str(job.shutdown_timeout)]
     command += ["--allow-missing"] * job.allow_missing
+    command += [f"--namespace={namespace}" for namespace in job.namespaces]
     return command + [f"--handlers={reference}" for reference in job.handlers]
+
+
+def _health_option(job: Job, slot: int) -> list[str]:
+    """Return where a process answers health checks: each at the port after the one before."""
+    if job.health_bind is None:
+        return []
+    host, _, port = job.health_bind.rpartition(":")
+    return [f"--health-bind={host}:{int(port) + slot}"]
 
 
 def _ended(code: int) -> str:

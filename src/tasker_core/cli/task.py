@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasker_core.cli import creating
-from tasker_core.cli.common import DatabaseOption, engine, read_context, run_async
+from tasker_core.cli.common import DatabaseOption, operator, read_context, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import (
     ActorOption,
@@ -24,8 +24,9 @@ from tasker_core.cli.operations import (
 )
 from tasker_core.cli.outcome import exit_code_of, print_outcome
 from tasker_core.cli.output import JsonOption, Options, err, examples, first_line, out, print_json, styled_state, warn
+from tasker_core.cli.remote_operator import Operator
 from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
-from tasker_core.orchestration import Engine, TaskFilter, TaskRequest
+from tasker_core.orchestration import TaskFilter, TaskRequest
 from tasker_core.orchestration.create_tasks import MAX_PRIORITY
 from tasker_core.states import TaskState
 
@@ -178,7 +179,7 @@ def list_tasks(
     """List tasks, newest first."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             wanted = TaskFilter(
                 namespaces=[namespace] if namespace else None, name=name, states=[status] if status else None
             )
@@ -208,7 +209,7 @@ def get(task: TaskArgument, database_url: DatabaseOption = None, as_json: JsonOp
     """Show one task."""
 
     async def work() -> dict[str, Any]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.task(task)
 
     with errors_explained():
@@ -244,7 +245,7 @@ def steps(task: TaskArgument, database_url: DatabaseOption = None, as_json: Json
     """Show the steps of a task with their results and errors."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.steps(task)
 
     with errors_explained():
@@ -270,7 +271,7 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
     """Show every state change of a task and its steps, oldest first."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.history(task)
 
     with errors_explained():
@@ -304,7 +305,7 @@ def why(
     """Say of each step why it does not run: what it really waits for."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.why(task, None if step is None else await step_name(opened, task, step))
 
     with errors_explained():
@@ -412,7 +413,7 @@ def rerun(
     Their results are forgotten; their history stays. Steps that were created while the task ran cease to exist.
     """
 
-    async def work(opened: Engine) -> dict[str, Any]:
+    async def work(opened: Operator) -> dict[str, Any]:
         name = await step_name(opened, task, step)
         return await opened.rerun_task(task, name, actor=actor, reason=reason, dry_run=dry_run)
 

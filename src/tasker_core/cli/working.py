@@ -13,11 +13,21 @@ from tasker_core.step_worker import StepWorker
 
 @contextlib.asynccontextmanager
 async def working(
-    opened: Engine, registry: HandlerRegistry, callables: Sequence[str], **options: Any
+    opened: Engine,
+    registry: HandlerRegistry,
+    callables: Sequence[str],
+    *,
+    name: str | None = None,
+    namespaces: Sequence[str] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[StepWorker, "asyncio.Task[None]"]]:
     """Run a worker until the body ends, which should stop it and wait for it; ``options`` are those of `StepWorker`."""
     source_of = opened.worker_source(
-        callables, on_ready=lambda: worker.wake(), on_cancelled=lambda: worker.check_leases()
+        callables,
+        on_ready=lambda: worker.wake(),
+        on_cancelled=lambda: worker.check_leases(),
+        name=name,
+        namespaces=namespaces,
     )
     async with source_of as source:
         worker = StepWorker(source, registry, **options)

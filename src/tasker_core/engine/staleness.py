@@ -16,6 +16,9 @@ DEFAULT_LIMITS: Final[Mapping[TaskState, int]] = {
     TaskState.STEPS_IN_PROCESS: 30,
 }
 
+#: The share of the time it has after which a task is near to being stale.
+WARNING_SHARE: Final = 0.8
+
 #: Seconds without a sign of life that every worker is allowed, however short its leases.
 _LEAST_SILENCE = 10.0
 
@@ -30,6 +33,14 @@ class Reason(StrEnum):
 
     STALENESS_TIMEOUT = "staleness_timeout"
     WORKER_UNAVAILABLE = "worker_unavailable"
+
+
+class Health(StrEnum):
+    """How near a task is to being stale: far, near (`WARNING_SHARE` of the time it has), or stale."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,21 @@ class Stale:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How near a task is to being stale.
+
+    Attributes:
+        minutes: how long nothing has happened, or how long the task has taken as a whole: what is nearer its limit.
+        limit: how many minutes that may be.
+        health: what that amounts to.
+    """
+
+    minutes: int
+    limit: int
+    health: Health
+
+
 def silence(lease_seconds: float) -> float:
     """Return the seconds after which a worker that was not seen does not count as live.
 
@@ -163,6 +189,22 @@ def judge(task: TaskFacts, policy: Policy) -> Stale | None:
     return _past_deadline(task, policy) or _without_workers(task, policy)
 
 
+def standing(task: TaskFacts, policy: Policy) -> Standing | None:
+    """Return how near a task is to being stale; None if nothing limits the time it takes in its state."""
+    if task.state.is_terminal:
+        return None
+    spans = []
+    if task.state in policy.limits:
+        spans.append((_idle(task), policy.limits[task.state]))
+    if policy.deadline is not None:
+        spans.append((task.now - task.requested_at, policy.deadline))
+    if not spans:
+        return None
+    share, span, limit = max((span / timedelta(minutes=limit), span, limit) for span, limit in spans)
+    health = Health.STALE if share >= 1 else Health.WARNING if share >= WARNING_SHARE else Health.HEALTHY
+    return Standing(max(0, _minutes(span)), limit, health)
+
+
 def _past_deadline(task: TaskFacts, policy: Policy) -> Stale | None:
     taken = task.now - task.requested_at
     if policy.deadline is None or taken < timedelta(minutes=policy.deadline):
@@ -174,12 +216,8 @@ def _past_deadline(task: TaskFacts, policy: Policy) -> Stale | None:
 
 def _without_workers(task: TaskFacts, policy: Policy) -> Stale | None:
     limit = policy.limits.get(task.state)
-    if limit is None or not task.queued or any(_waits_healthily(steps, task.now) for steps in task.queued):
-        return None
-    # As long as there were workers, the task only queued.
-    healthy_until = [task.finished_at, *(t for steps in task.queued for t in (steps.due_at, steps.worker_seen_at))]
-    idle = task.now - max(moment for moment in healthy_until if moment is not None)
-    if idle < timedelta(minutes=limit):
+    idle = _idle(task)
+    if limit is None or idle < timedelta(minutes=limit):
         return None
     callables = tuple(sorted({steps.callable for steps in task.queued}))
     return Stale(
@@ -191,6 +229,15 @@ def _without_workers(task: TaskFacts, policy: Policy) -> Stale | None:
         policy.closes,
         callables,
     )
+
+
+def _idle(task: TaskFacts) -> timedelta:
+    """Return how long a task has been due and nobody was there to go on with it."""
+    if not task.queued or any(_waits_healthily(steps, task.now) for steps in task.queued):
+        return timedelta()
+    # As long as there were workers, the task only queued.
+    healthy_until = [task.finished_at, *(t for steps in task.queued for t in (steps.due_at, steps.worker_seen_at))]
+    return task.now - max(moment for moment in healthy_until if moment is not None)
 
 
 def _waits_healthily(steps: QueuedSteps, now: datetime) -> bool:

@@ -5,6 +5,7 @@ from tasker_core.orchestration.create_tasks import DuplicateTaskError, InvalidTa
 from tasker_core.orchestration.local_source import LocalStepSource
 from tasker_core.orchestration.operations import DeadLetterNotFoundError, StepNotFoundError, TaskNotFoundError
 from tasker_core.orchestration.service import Engine
+from tasker_core.orchestration.template_registry import TemplateConflictError, TemplateNotFoundError
 from tasker_core.store import TaskFilter
 
 __all__ = [
@@ -18,4 +19,6 @@ __all__ = [
     "TaskFilter",
     "TaskNotFoundError",
     "TaskRequest",
+    "TemplateConflictError",
+    "TemplateNotFoundError",
 ]

@@ -11,6 +11,7 @@ from tasker_core import identifiers, serialization
 from tasker_core.engine.planner import Plan
 from tasker_core.store import NewTask
 from tasker_core.template import IdentityStrategy, SchemaViolation, context_violations
+from tasker_core.template.schema import MAX_STRING_CHARACTERS
 
 #: Widest priority either way. A point is worth ten hours of waiting.
 MAX_PRIORITY = 100
@@ -80,6 +81,9 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
         lines = "".join(f"\n  {v.pointer or '/'}: {v.message}" for v in violations)
         raise InvalidTaskError(f"the context does not fit {plan.template.identity}:{lines}", violations)
     context = _encoded("context", request.context)
+    long_keys = _long_keys(request.context) if len(context) > MAX_STRING_CHARACTERS else []
+    if long_keys:
+        raise InvalidTaskError("a key of the context is too long", long_keys)
     tags = _encoded("tags", list(request.tags)) if request.tags else None
     for name in ("initiator", "source_system", "reason"):
         _encoded(name, getattr(request, name))
@@ -94,7 +98,7 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
         source_system=request.source_system,
         reason=request.reason,
         tags=tags,
-        requested_at=_with_zone(request.requested_at),
+        requested_at=_start(request.requested_at),
         identity_hash=identity_hash(request, plan),
     )
 
@@ -123,8 +127,30 @@ def identity_hash(request: TaskRequest, plan: Plan) -> bytes | None:
     return hashlib.sha256(b"\0".join((kind, plan.named_task_uuid.bytes, content))).digest()
 
 
-def _with_zone(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+def _long_keys(context: dict[str, Any]) -> list[SchemaViolation]:
+    """Return where a context has keys that are longer than a string may be."""
+    violations = []
+    pending: list[tuple[str, Any]] = [("", context)]
+    while pending:
+        pointer, value = pending.pop()
+        if isinstance(value, dict):
+            for key in value:
+                if len(key) > MAX_STRING_CHARACTERS:
+                    message = f"A key of {len(key)} characters, more than {MAX_STRING_CHARACTERS}"
+                    violations.append(SchemaViolation(pointer, message))
+            pending += [(f"{pointer}/{key}", item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            pending += [(f"{pointer}/{position}", item) for position, item in enumerate(value)]
+    return violations
+
+
+def _start(moment: datetime | None) -> datetime | None:
+    """Return when a task is to start, with a zone."""
+    if moment is None:
+        return None
+    if not 2 <= moment.year <= 9998:  # in other zones, or as what PostgreSQL takes for minus infinity, they end
+        raise InvalidTaskError(f"requested_at must be in the years 2 to 9998, not {moment.year}")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _encoded(name: str, value: object) -> str:

@@ -1,14 +1,17 @@
 """Dead letters: what needs a person, and what becomes of it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tasker_core import serialization
 from tasker_core.engine.operations import IllegalMoveError
 from tasker_core.orchestration import views
 from tasker_core.orchestration.operations import DeadLetterNotFoundError, Operations
 from tasker_core.states import TaskState
 from tasker_core.store import Store
+from tasker_core.store import dead_letters as noted
 from tasker_core.store.frozen_task import Audit
 
 
@@ -29,6 +32,90 @@ ACTIONS = {
 }
 
 
+async def find_entries(
+    store: Store,
+    *,
+    status: str | None = None,
+    reason: str | None = None,
+    namespaces: Sequence[str] | None = None,
+    before: UUID | None = None,
+    offset: int = 0,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return entries, newest first.
+
+    Args:
+        store: where they are.
+        status: only those of this status.
+        reason: only those of this reason.
+        namespaces: only those of tasks in these namespaces.
+        before: the last entry of the page before.
+        offset: how many to leave out.
+        limit: how many at most.
+    """
+    rows = await noted.find(
+        store.database, status=status, reason=reason, namespaces=namespaces, before=before, offset=offset, limit=limit
+    )
+    return [views.dead_letter_view(row) for row in rows]
+
+
+async def find_entry(store: Store, entry_uuid: UUID, namespaces: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return an entry.
+
+    Raises:
+        DeadLetterNotFoundError: there is no such entry, or its task is in none of the namespaces.
+    """
+    rows = await noted.find(store.database, entry_uuid=entry_uuid, namespaces=namespaces, limit=1)
+    if not rows:
+        raise DeadLetterNotFoundError(entry_uuid)
+    return views.dead_letter_view(rows[0])
+
+
+async def newest_entry(store: Store, task_uuid: UUID, namespaces: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """Return the newest entry of a task; None if it has none, or is in none of the namespaces."""
+    rows = await noted.find(store.database, task_uuid=task_uuid, namespaces=namespaces, limit=1)
+    return views.dead_letter_view(rows[0]) if rows else None
+
+
+async def numbers(store: Store, namespaces: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return the numbers of entries by reason."""
+    return [views.dead_letter_view(row) for row in await noted.count(store.database, namespaces)]
+
+
+async def to_investigate(store: Store, *, namespaces: Sequence[str] | None = None, limit: int) -> list[dict[str, Any]]:
+    """Return the open entries, the most pressing ones first."""
+    return [views.dead_letter_view(row) for row in await noted.to_investigate(store.database, namespaces, limit)]
+
+
+async def update_entry(
+    store: Store,
+    entry_uuid: UUID,
+    *,
+    status: str | None = None,
+    actor: str | None = None,
+    notes: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Note what is known about an entry, without doing anything about its task. What is None stays as it is.
+
+    Args:
+        store: where it is.
+        entry_uuid: the entry.
+        status: what became of it; closes the entry if it is open.
+        actor: who found that out.
+        notes: what to remember.
+        metadata: takes the place of the metadata that the entry has.
+
+    Raises:
+        IllegalMoveError: the entry is closed, and would be opened again.
+    """
+    encoded = None if metadata is None else serialization.dumps(metadata)
+    if not await noted.update(
+        store.database, entry_uuid, status=status, resolved_by=actor, notes=notes, metadata=encoded
+    ):
+        raise IllegalMoveError(f"dead letter {entry_uuid} is closed and cannot be opened again")
+
+
 class DeadLetters:
     """Lists dead letters and resolves them."""
 
@@ -40,19 +127,15 @@ class DeadLetters:
         self, *, status: str | None, reason: str | None, before: UUID | None, limit: int
     ) -> list[dict[str, Any]]:
         """Return entries, newest first."""
-        rows = await self._store.dead_letters(status=status, reason=reason, before=before, limit=limit)
-        return [views.dead_letter_view(row) for row in rows]
+        return await find_entries(self._store, status=status, reason=reason, before=before, limit=limit)
 
     async def entry(self, entry_uuid: UUID) -> dict[str, Any]:
         """Return one entry."""
-        rows = await self._store.dead_letters(entry_uuid=entry_uuid, limit=1)
-        if not rows:
-            raise DeadLetterNotFoundError(entry_uuid)
-        return views.dead_letter_view(rows[0])
+        return await find_entry(self._store, entry_uuid)
 
     async def stats(self) -> list[dict[str, Any]]:
         """Return numbers by reason."""
-        return [views.dead_letter_view(row) for row in await self._store.dead_letter_stats()]
+        return await numbers(self._store)
 
     async def resolve(
         self, entry_uuid: UUID, *, action: str, actor: str, notes: str | None, dry_run: bool

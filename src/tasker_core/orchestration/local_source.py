@@ -19,7 +19,7 @@ from tasker_core.step_source import AncestorResult, LeasedStep, LeaseKey, Renew,
 from tasker_core.store import AttemptEnd, Database, GrantedLease, RecordAnswer, Store, StructureChangedError
 
 #: Leases that are kept in memory. Those beyond it, which may be long over, are looked up when they are reported.
-_MOST_HELD = 20_000
+_MOST_HELD = 2_000
 
 
 class LocalStepSource:
@@ -159,6 +159,19 @@ class LocalStepSource:
         await self._store.release_leases(self._worker_id, leases)
         for lease in leases:
             self._held.pop(lease, None)
+        # Whoever waits for steps may have these.
+        self._recorded(RecordAnswer(frozenset(), (), queued=len(leases), rested=()))
+
+    async def renew(self, leases: Sequence[LeaseKey]) -> frozenset[LeaseKey]:
+        """Renew leases; return those that are lost."""
+        return await self._renew(self._store, leases)
+
+    async def held(self, lease: LeaseKey) -> LeasedStep | None:
+        """Return the step of a lease; None if the lease is lost."""
+        if lease not in self._held:
+            await self._find([lease])
+        assembled = self._held.get(lease)
+        return None if assembled is None else assembled.step
 
     @contextlib.asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[Renew]:
@@ -168,14 +181,17 @@ class LocalStepSource:
 
             async def renew(leases: Sequence[LeaseKey]) -> frozenset[LeaseKey]:
                 await store.worker_seen(self._worker_id)
-                if not leases:
-                    return frozenset()
-                lost = frozenset(leases) - await store.renew_leases(self._worker_id, leases, self._lease_seconds)
-                for lease in lost:
-                    self._held.pop(lease, None)
-                return lost
+                return await self._renew(store, leases)
 
             yield renew
+
+    async def _renew(self, store: Store, leases: Sequence[LeaseKey]) -> frozenset[LeaseKey]:
+        if not leases:
+            return frozenset()
+        lost = frozenset(leases) - await store.renew_leases(self._worker_id, leases, self._lease_seconds)
+        for lease in lost:
+            self._held.pop(lease, None)
+        return lost
 
     async def _find(self, leases: Sequence[LeaseKey]) -> None:
         """Learn of leases that another process granted to the same worker, or this one long ago."""

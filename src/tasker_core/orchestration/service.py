@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -16,10 +16,11 @@ import structlog
 from tasker_core import identifiers
 from tasker_core.engine import planner
 from tasker_core.engine.planner import Plan
-from tasker_core.orchestration import create_tasks, explain, views
+from tasker_core.orchestration import bulk, create_tasks, explain, views
 from tasker_core.orchestration.analytics import Analytics
 from tasker_core.orchestration.api_keys import ApiKeys
 from tasker_core.orchestration.backlog import Backlog
+from tasker_core.orchestration.bulk import Creation
 from tasker_core.orchestration.create_tasks import DuplicateTaskError, TaskRequest
 from tasker_core.orchestration.dead_letters import DeadLetters
 from tasker_core.orchestration.feed import Feed
@@ -35,6 +36,7 @@ from tasker_core.states import TaskState
 from tasker_core.store import (
     Database,
     DuplicateIdentityError,
+    NewTask,
     RecordAnswer,
     Store,
     StoreError,
@@ -73,6 +75,7 @@ class Engine:
         environment: name of the template environment whose overrides apply to new tasks.
         lease_seconds: how long a lease lasts unless a heartbeat renews it.
         max_connections: size of the connection pool.
+        acquire_timeout: seconds to wait for a free connection; a server wants to answer sooner than a worker.
 
     Any number of engines may share a database. Use as an async context manager.
     """
@@ -84,8 +87,9 @@ class Engine:
         environment: str | None = None,
         lease_seconds: float = LEASE_SECONDS,
         max_connections: int = 8,
+        acquire_timeout: float = 30.0,
     ) -> None:
-        self._database = Database(url, max_connections=max_connections)
+        self._database = Database(url, max_connections=max_connections, acquire_timeout=acquire_timeout)
         self.store = Store(self._database)
         self._environment = environment
         self._lease_seconds = lease_seconds
@@ -95,7 +99,7 @@ class Engine:
         self._operations = Operations(self.store, self._plans)
         self._dead_letters = DeadLetters(self.store, self._operations)
         self._sweeper = Sweeper(self.store, self._plans, lease_seconds=lease_seconds, fail_task=self._fail_task)
-        self.templates = TemplateRegistry(self.store, self._plans)
+        self.templates = TemplateRegistry(self.store)
         self.details = TaskDetails(self.store, self._plans)
         self.analytics = Analytics(self.store)
         self.backlog = Backlog(self.store)
@@ -159,12 +163,25 @@ class Engine:
             new = {task.task_uuid for task in tasks}
             existing = next((twin for twin in error.twins.values() if twin not in new), None)
             raise DuplicateTaskError("A task with this identity already exists", existing) from error
-        for task in tasks:
-            if task.task_uuid not in twins:
-                self._known.add(facts_of_new(task, plan))
-        self._wake_workers()
-        self._notify(READY_CHANNEL)
+        self._created(plan, tasks, twins)
         return [twins.get(task.task_uuid, task.task_uuid) for task in tasks]
+
+    async def create_each(self, template: TaskTemplate, requests: Sequence[TaskRequest]) -> list[Creation]:
+        """Create tasks of one template, each for itself, and return what became of each request, in order.
+
+        Raises:
+            StoreError: the database refused or cannot be reached; nothing was created.
+        """
+        plan = self._plan(template)
+        prepared = [bulk.prepared(request, plan) for request in requests]
+        tasks = [task for task in prepared if isinstance(task, NewTask)]
+        twins: dict[UUID, UUID] = {}
+        if tasks:
+            template_id = await self._plans.save(plan)
+            namespace = template.namespace_name
+            twins = await self.store.create_tasks(template_id, namespace, tasks, refuse_duplicates=False)
+            self._created(plan, tasks, twins)
+        return bulk.creations(prepared, twins, plan)
 
     @contextlib.asynccontextmanager
     async def worker_source(
@@ -470,6 +487,10 @@ class Engine:
             raise StepNotFoundError(task_uuid, str(step_uuid))
         return views.step_view(task_uuid, rows[0])
 
+    async def step_states(self, task_uuid: UUID) -> list[dict[str, Any]]:
+        """Return ``name``, ``template_step``, ``state``, ``attempts`` and ``error`` (a text) of all steps of a task."""
+        return [dict(row) for row in await self.store.step_states(task_uuid)]
+
     async def history(self, task_uuid: UUID) -> list[dict[str, Any]]:
         """Return every state change of a task and its steps, oldest first.
 
@@ -478,6 +499,14 @@ class Engine:
         """
         await self._state(task_uuid)
         return views.history_view(await self.store.task_history(task_uuid), await self.store.step_history(task_uuid))
+
+    def _created(self, plan: Plan, tasks: Iterable[NewTask], twins: Mapping[UUID, UUID]) -> None:
+        """Remember new tasks, those that have no twin, and tell the workers."""
+        for task in tasks:
+            if task.task_uuid not in twins:
+                self._known.add(facts_of_new(task, plan))
+        self._wake_workers()
+        self._notify(READY_CHANNEL)
 
     def _plan(self, template: TaskTemplate) -> Plan:
         plan = self._resolved.get(template.digest)

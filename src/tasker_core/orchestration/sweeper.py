@@ -3,9 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +13,9 @@ import structlog
 
 from tasker_core.engine import staleness
 from tasker_core.engine.operations import IllegalMoveError
-from tasker_core.engine.staleness import Policy, QueuedSteps, Stale, TaskFacts
+from tasker_core.engine.staleness import Policy, Stale
 from tasker_core.orchestration.plans import Plans
-from tasker_core.states import TaskState
+from tasker_core.orchestration.staleness import facts_of
 from tasker_core.store import Store
 from tasker_core.store.staleness import StalenessView, staleness_view
 
@@ -138,7 +137,7 @@ class Sweeper:
         """Yield which of the tasks that are found page by page are stale."""
         page = await page_after(None)
         while page:
-            for row, facts in _facts(await view.task_facts(page)):
+            for row, facts in facts_of(await view.task_facts(page)):
                 stale = staleness.judge(facts, await self._policy(row["template_id"]))
                 if stale is not None:
                     yield row, stale
@@ -151,7 +150,7 @@ class Sweeper:
         noted = False
         async with self._view() as view:
             await view.freeze(task_uuid)
-            for row, facts in _facts(await view.task_facts([task_uuid])):
+            for row, facts in facts_of(await view.task_facts([task_uuid])):
                 if staleness.judge(facts, await self._policy(row["template_id"])) is None:
                     return None
             if stale.dead_letter:
@@ -187,34 +186,6 @@ class Sweeper:
 
     def _view(self) -> AbstractAsyncContextManager[StalenessView]:
         return staleness_view(self._store.database, self._silence)
-
-
-def _facts(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[asyncpg.Record, TaskFacts]]:
-    """Yield the facts of each task, with one of its rows."""
-    for _, group in groupby(rows, key=lambda row: row["task_uuid"]):
-        kinds = list(group)
-        row = kinds[0]
-        yield (
-            row,
-            TaskFacts(
-                now=row["now"],
-                state=TaskState(row["state"]),
-                requested_at=row["requested_at"],
-                finished_at=row["finished_at"],
-                has_dead_letter=row["has_dead_letter"],
-                queued=[
-                    QueuedSteps(
-                        kind["status"],
-                        kind["callable"],
-                        kind["due_at"],
-                        kind["has_live_worker"],
-                        kind["worker_seen_at"],
-                    )
-                    for kind in kinds
-                    if kind["status"] is not None
-                ],
-            ),
-        )
 
 
 def _answer(row: asyncpg.Record, stale: Stale, action: str) -> dict[str, Any]:

@@ -14,13 +14,17 @@ from fastapi.middleware.cors import CORSMiddleware
 import tasker_core
 from tasker_core.access import ANONYMOUS, Caller
 from tasker_core.orchestration import Engine
-from tasker_core.server import errors
+from tasker_core.server import errors, openapi
 from tasker_core.server.admission import Admission, AdmissionLimits
-from tasker_core.server.metrics import Metrics
+from tasker_core.server.health import Health
+from tasker_core.server.metrics import Metrics, SystemMetrics
 from tasker_core.server.middleware import RequestMiddleware
 from tasker_core.server.routes import ROUTERS
+from tasker_core.server.routes.health import config_router
 from tasker_core.server.routing import Authenticator
+from tasker_core.server.streams import Streams
 from tasker_core.server.worker_sessions import WorkerSessions
+from tasker_core.store import StoreError
 
 #: Largest request body, in bytes. A bulk creation of 10,000 tasks with contexts of 1.5 kB fits.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -71,17 +75,26 @@ def create_app(
         options: how to serve.
     """
     options = options or ServerOptions()
-    admission = Admission(engine, options.admission)
+    metrics, system_metrics = Metrics(), SystemMetrics(engine.backlog)
+    metrics.registry.register(system_metrics)
+    admission = Admission(engine, options.admission, metrics)
+    stopping = asyncio.Event()
+    health = Health(engine, admission, stopping, options.environment)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with engine.duties(f"{options.name}-server"):
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(app.state.authenticator, contextlib.AbstractAsyncContextManager):
+                await stack.enter_async_context(app.state.authenticator)
+            await stack.enter_async_context(engine.duties(f"{options.name}-server"))
+            with contextlib.suppress(StoreError):
+                await admission.look()
             watching = asyncio.create_task(admission.run())
             try:
                 yield
             finally:
                 watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await asyncio.gather(watching, health.stop(), system_metrics.stop(), return_exceptions=True)
 
     app = FastAPI(
         lifespan=lifespan,
@@ -89,20 +102,26 @@ def create_app(
         version=tasker_core.__version__,
         description="Create tasks, look at them and act on them; workers lease steps and report them.",
         openapi_url="/api-docs/openapi.json",
-        docs_url="/api-docs/ui",
+        docs_url=None,
         redoc_url=None,
         license_info={"name": "MIT"},
     )
     app.state.engine = engine
     app.state.options = options
     app.state.authenticator = authenticator or Open()
-    app.state.metrics = Metrics()
+    app.state.metrics = metrics
+    app.state.system_metrics = system_metrics
+    app.state.health = health
     # Set when the server is about to stop: whatever waits on purpose answers then.
-    app.state.stopping = asyncio.Event()
+    app.state.stopping = stopping
+    app.state.streams = Streams(stopping)
     app.state.admission = admission
     app.state.worker_sessions = WorkerSessions(engine)
     for router in ROUTERS:
         app.include_router(router)
+    if options.config_endpoint_enabled:
+        app.include_router(config_router)
+    openapi.install(app)
     errors.install(app)
     if options.cors_origins:
         app.add_middleware(

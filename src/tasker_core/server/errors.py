@@ -15,6 +15,8 @@ from tasker_core.orchestration import (
     InvalidTaskError,
     StepNotFoundError,
     TaskNotFoundError,
+    TemplateConflictError,
+    TemplateNotFoundError,
 )
 from tasker_core.server.replies import reply
 from tasker_core.store import StoreError, StoreUnavailableError
@@ -106,13 +108,13 @@ def translated(error: Exception) -> ApiError:
             return error
         case TaskNotFoundError() | StepNotFoundError():
             return not_found()
-        case DeadLetterNotFoundError():
+        case DeadLetterNotFoundError() | TemplateNotFoundError():
             return not_found(str(error))
         case DuplicateTaskError():
             return conflict("A task with this identity already exists")
         case InvalidTaskError():
             return _invalid_task(error)
-        case IllegalMoveError():
+        case IllegalMoveError() | TemplateConflictError():
             return conflict(str(error))
         case StoreUnavailableError():
             log.warning("database_unavailable", reason=str(error))
@@ -148,7 +150,15 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(RequestValidationError, answer_invalid)
-    for kind in (ApiError, StoreError, InvalidTaskError, IllegalMoveError, DuplicateTaskError, LookupError):
+    for kind in (
+        ApiError,
+        StoreError,
+        InvalidTaskError,
+        IllegalMoveError,
+        DuplicateTaskError,
+        TemplateConflictError,
+        LookupError,
+    ):
         app.add_exception_handler(kind, answer)
 
 

@@ -7,6 +7,8 @@ import uuid
 from typing import Any, Final
 
 import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasker_core.server.errors import ApiError, translated
@@ -14,6 +16,9 @@ from tasker_core.server.metrics import Metrics
 
 #: An id that a client gives its request is kept if it looks like one.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+#: What a request counts as whose client left before it was answered.
+_NO_ANSWER: Final = 499
 
 log = structlog.get_logger("tasker.server")
 
@@ -48,7 +53,8 @@ class RequestMiddleware:
         finally:
             structlog.contextvars.unbind_contextvars("request_id")
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.request(scope["method"], route, exchange.status or 499, time.perf_counter() - started)
+            answered = exchange.answered_at or time.perf_counter()
+            self._metrics.request(scope["method"], route, exchange.status or _NO_ANSWER, answered - started)
 
     async def _within_time(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -63,27 +69,37 @@ class RequestMiddleware:
                 scope.setdefault("state", {})["extend"] = extend
                 exchange.on_start = lambda: limit.reschedule(None)
                 await self._app(scope, exchange.receive, exchange.send)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            if exchange.status is None:
-                await self._answer(scope, exchange, ApiError(408, "TIMEOUT", "Request timeout"))
-        except _BodyTooLargeError:
-            if exchange.status is None:
-                message = f"The request body is larger than {self._max_body_bytes} bytes"
-                await self._answer(scope, exchange, ApiError(413, "PAYLOAD_TOO_LARGE", message))
+        except ClientDisconnect:
+            log.debug("client_disconnected")
         except Exception as error:
             if exchange.status is not None:
                 raise
-            await self._answer(scope, exchange, translated(error))
+            expired = isinstance(error, TimeoutError) and limit.expired()
+            await self._answer(
+                scope, exchange, ApiError(408, "TIMEOUT", "Request timeout") if expired else _as_api_error(error)
+            )
 
     @staticmethod
     async def _answer(scope: Scope, exchange: "_Exchange", error: ApiError) -> None:
+        # The limit of time is over and done with.
+        exchange.on_start = None
         await error.response()(scope, exchange.receive, exchange.send)
 
 
-class _BodyTooLargeError(Exception):
-    """The body of a request exceeds the limit."""
+class _BodyTooLargeError(HTTPException):
+    """The body of a request exceeds the limit.
+
+    The framework passes on no other exceptions than this kind from where it reads a body.
+    """
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(413, f"The request body is larger than {max_body_bytes} bytes")
+
+
+def _as_api_error(error: Exception) -> ApiError:
+    if isinstance(error, _BodyTooLargeError):
+        return ApiError(413, "PAYLOAD_TOO_LARGE", error.detail)
+    return translated(error)
 
 
 class _Exchange:
@@ -94,26 +110,30 @@ class _Exchange:
         given = headers.get(b"x-request-id", b"")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4()).encode()
         self.status: int | None = None
+        self.answered_at: float | None = None
         self.on_start: Any = None
         self._receive = receive
         self._send = send
         self._max_body_bytes = max_body_bytes
         self._received = 0
-        self._declared = int(headers.get(b"content-length", b"0") or 0)
+        declared = headers.get(b"content-length", b"")
+        # What is no number was refused by the server, or will be by whoever reads the body.
+        self._declared = int(declared) if declared.isdigit() else 0
 
     async def receive(self) -> Message:
         if self._declared > self._max_body_bytes:
-            raise _BodyTooLargeError
+            raise _BodyTooLargeError(self._max_body_bytes)
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             if self._received > self._max_body_bytes:
-                raise _BodyTooLargeError
+                raise _BodyTooLargeError(self._max_body_bytes)
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.answered_at = time.perf_counter()
             message.setdefault("headers", []).append((b"x-request-id", self.request_id))
             if self.on_start is not None:
                 self.on_start()

@@ -34,14 +34,15 @@ class GuardedRoute(APIRoute):
         """Return the handler, with the check before it."""
         handle = super().get_route_handler()
         extra = self.openapi_extra or {}
-        if _REQUIRED not in extra:
+        if "security" not in extra:
             return handle
-        permission = Permission(extra[_REQUIRED])
+        permission = Permission(extra[_REQUIRED]) if _REQUIRED in extra else None
 
         async def guarded(request: Request) -> Response:
             authenticator: Authenticator = request.app.state.authenticator
             caller = await authenticator.authenticate(request)
-            if not caller.may(permission):
+            if permission is not None and not caller.may(permission):
+                request.app.state.metrics.denial(permission)
                 raise forbidden(f"Missing required permission: {permission}")
             request.state.caller = caller
             return await handle(request)
@@ -57,10 +58,12 @@ def forbidden(message: str) -> ApiError:
 
 def requires(permission: Permission) -> dict[str, Any]:
     """Return what a route takes as ``openapi_extra`` to be guarded by a permission."""
-    return {
-        _REQUIRED: str(permission),
-        "security": [{"bearer_auth": []}, {"api_key_auth": []}],
-    }
+    return {_REQUIRED: str(permission), **requires_credentials()}
+
+
+def requires_credentials() -> dict[str, Any]:
+    """Return what a route takes as ``openapi_extra`` to be open to everybody who shows who they are."""
+    return {"security": [{"bearer_auth": []}, {"api_key_auth": []}]}
 
 
 def router(tag: str, prefix: str = "") -> APIRouter:
@@ -90,6 +93,7 @@ __all__ = [
     "GuardedRoute",
     "forbidden",
     "requires",
+    "requires_credentials",
     "router",
     "translated",
 ]

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from tasker_core.step_source import LeaseKey, StepSource
+from tasker_core.step_source import LeaseKey, Renew, StepSource, WaitingStepSource
+
+#: Seconds between looks at what is running, where renewals wait. A step that two looks find is watched.
+_LOOK_SECONDS = 0.5
 
 log = structlog.get_logger("tasker.worker")
 
 
 class LeaseKeeper:
     """Renews the leases of running steps at a third of the lease's time.
+
+    Where renewals wait for losses, one is always under way, for the steps that have run for a moment.
 
     Args:
         source: where the leases come from.
@@ -61,14 +66,39 @@ class LeaseKeeper:
         while not self._stopped:
             try:
                 async with self._source.heartbeats() as renew:
-                    while not await self._pause(interval):
-                        keys = list(self._running())
-                        lost = await renew(keys)
-                        if lost:
-                            self._lost(lost)
+                    if isinstance(self._source, WaitingStepSource):
+                        await self._watch(renew, look=min(_LOOK_SECONDS, interval / 2))
+                    else:
+                        while not await self._pause(interval):
+                            self._tell(await renew(list(self._running())))
             except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may do better
                 log.warning("heartbeat_failed", reason=str(error))
                 await self._pause(min(interval, 1.0))
+
+    async def _watch(self, renew: Renew, look: float) -> None:
+        async def renew_and_tell(leases: frozenset[LeaseKey]) -> None:
+            self._tell(await renew(sorted(leases)))
+
+        watched = before = frozenset[LeaseKey]()
+        waiting = asyncio.create_task(renew_and_tell(watched))
+        try:
+            # The pause bounds how often leases are renewed, however soon the answers come.
+            while not await self._pause(look):
+                running = frozenset(self._running())
+                steady, before = running & before, running
+                if waiting.done():
+                    waiting.result()
+                elif steady <= watched:
+                    continue
+                await _ended(waiting)
+                watched = steady
+                waiting = asyncio.create_task(renew_and_tell(watched))
+        finally:
+            await _ended(waiting)
+
+    def _tell(self, lost: frozenset[LeaseKey]) -> None:
+        if lost:
+            self._lost(lost)
 
     async def _pause(self, seconds: float) -> bool:
         """Wait until it is time or renewal is asked for; return whether the keeper is stopped."""
@@ -77,3 +107,8 @@ class LeaseKeeper:
             await asyncio.wait_for(self._due.wait(), seconds)
         self._due.clear()
         return self._stopped
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

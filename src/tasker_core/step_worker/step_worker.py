@@ -2,15 +2,24 @@
 
 import asyncio
 import contextlib
+import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from tasker_core.handler import HandlerRegistry
 from tasker_core.step_handler.invocation import is_async
-from tasker_core.step_source import LeasedStep, LeaseKey, SourceUnavailableError, StepReport, StepSource
+from tasker_core.step_source import (
+    LeasedStep,
+    LeaseKey,
+    SourceRefusedError,
+    SourceUnavailableError,
+    StepReport,
+    StepSource,
+    WaitingStepSource,
+)
 from tasker_core.step_worker import execution
 from tasker_core.step_worker.lease_keeper import LeaseKeeper
 from tasker_core.step_worker.threads import HandlerThreads
@@ -31,6 +40,10 @@ IDLE_POLL_SECONDS = 1.0
 #: Reports under way at once. While the database records one batch, the next one fills; with two, neither the
 #: database nor the handlers wait for the other.
 _REPORTERS = 2
+
+#: Seconds until an engine that could not be reached is tried again, first and at most; each failure doubles it.
+_FIRST_RETRY_SECONDS = 0.25
+_LAST_RETRY_SECONDS = 2.0
 
 log = structlog.get_logger("tasker.worker")
 
@@ -89,6 +102,8 @@ class StepWorker:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         self._source = source
+        # Whether a claim waits for work by itself.
+        self._claim_waits = isinstance(source, WaitingStepSource)
         self._registry = registry
         self._concurrency = concurrency
         self._batch_limit = -(-concurrency // _REPORTERS)
@@ -111,7 +126,16 @@ class StepWorker:
         self._claim_due = asyncio.Event()
         # After an outage, leases may be ours that we never heard of; see _recover.
         self._lost_contact = False
+        self._failures = Counter[str]()
         self._forgotten_meanwhile: set[LeaseKey] | None = None
+        # Set when a claim that waits is to end: contact was lost, or the worker stops.
+        self._interrupted = asyncio.Event()
+        # A claim was cut short while the engine may have been granting it.
+        self._claim_cut_short = False
+        # Reports under way that may bring steps.
+        self._answers_due = 0
+        self._no_answer_due = asyncio.Event()
+        self._no_answer_due.set()
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,6 +146,21 @@ class StepWorker:
     def running(self) -> int:
         """How many steps the worker holds just now."""
         return len(self._attempts)
+
+    @property
+    def concurrency(self) -> int:
+        """How many handlers may run at once."""
+        return self._concurrency
+
+    @property
+    def in_contact(self) -> bool:
+        """Whether the engine answered the last time that it was asked."""
+        return not self._lost_contact
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it claims no more."""
+        return self._stopping.is_set()
 
     def wake(self) -> None:
         """Say that steps may be ready to be claimed."""
@@ -136,6 +175,7 @@ class StepWorker:
     def stop(self) -> None:
         """Claim no more; :meth:`run` returns when the running handlers are done and reported."""
         self._stopping.set()
+        self._interrupted.set()
         self._claim_due.set()
         self._check_idle()
 
@@ -202,17 +242,25 @@ class StepWorker:
                 await self._claim(free)
             else:
                 await self._until_claim_is_due()
+        if self._claim_cut_short:
+            await self._give_back_unknown()
 
     async def _claim(self, free: int) -> None:
         self._may_be_ready = False
         self._promised += free
+        started = time.monotonic()
         try:
-            steps = await self._source.claim(free)
+            steps = await self._granted(free)
+            self._failures["claim"] = 0
             if self._stopping.is_set():
                 await self._source.release([step.key for step in steps])
                 return
             if len(steps) == free:
                 self._may_be_ready = True
+            elif self._claim_waits:
+                # An engine that answers at once with nothing, such as one that is about to stop, is left alone a while.
+                patient = time.monotonic() - started > self._idle_poll
+                self._may_be_ready = bool(steps) or patient or self._interrupted.is_set()
             else:
                 self._next_due_known = False
         except SourceUnavailableError as error:
@@ -221,6 +269,23 @@ class StepWorker:
         finally:
             self._promised -= free
         self._start(steps)
+
+    async def _granted(self, free: int) -> Sequence[LeasedStep]:
+        """Claim; a claim that waits is cut short when there is something else to do."""
+        if not self._claim_waits:
+            return await self._source.claim(free)
+        claim = asyncio.ensure_future(self._source.claim(free))
+        interrupted = asyncio.create_task(self._interrupted.wait())
+        try:
+            await asyncio.wait({claim, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if claim.done():
+                return claim.result()
+            self._claim_cut_short = True
+            return ()
+        finally:
+            claim.cancel()
+            interrupted.cancel()
+            await asyncio.gather(claim, interrupted, return_exceptions=True)
 
     async def _until_claim_is_due(self) -> None:
         self._claim_due.clear()
@@ -347,8 +412,13 @@ class StepWorker:
         # The batch's own slots are free once it is recorded; the others are promised to this report.
         promised = max(0, want - len(batch))
         self._promised += promised
+        self._expect_answer(+1)
         try:
             answer = await self._source.report(batch, want)
+            self._failures["report"] = 0
+        except SourceRefusedError:
+            self._ended.extendleft(reversed(batch))
+            raise
         except SourceUnavailableError as error:
             self._ended.extendleft(reversed(batch))
             await self._source_unavailable("report", error)
@@ -359,9 +429,13 @@ class StepWorker:
             return
         finally:
             self._promised -= promised
+            self._expect_answer(-1)
         for lease in answer.refused:
             log.warning("report_refused", reason="the lease was lost", **_named(lease))
-        self._forget([report.lease for report in batch])
+        rejected = [report for report in batch if report.lease in answer.rejected]
+        self._forget([report.lease for report in batch if report.lease not in answer.rejected])
+        for report in rejected:
+            self._fail_unrecordable(report, ValueError(answer.rejected[report.lease]))
         self._start(answer.leased)
         if answer.more_ready:
             self.wake()
@@ -378,12 +452,23 @@ class StepWorker:
             for report in batch:
                 await self._report([report])
             return
-        report = batch[0]
+        self._fail_unrecordable(batch[0], error)
+
+    def _fail_unrecordable(self, report: StepReport, error: Exception) -> None:
+        """Report a failure instead of what the engine cannot take."""
         log.error("report_failed", reason=str(error), **_named(report.lease))
         if report.error is not None and report.error["error_type"] == execution.RESULT_REFUSED:
             self._forget([report.lease])  # not even the failure can be recorded: the lease will expire
             return
-        await self._report([execution.refused(self._attempts[report.lease].step, error)])
+        self._ended.append(execution.refused(self._attempts[report.lease].step, error))
+        self._has_ended.set()
+
+    def _expect_answer(self, change: int) -> None:
+        self._answers_due += change
+        if self._answers_due:
+            self._no_answer_due.clear()
+        else:
+            self._no_answer_due.set()
 
     def _forget(self, keys: Sequence[LeaseKey]) -> None:
         for key in keys:
@@ -409,22 +494,50 @@ class StepWorker:
     async def _source_unavailable(self, duty: str, error: SourceUnavailableError) -> None:
         log.warning("engine_unavailable", duty=duty, reason=str(error))
         self._lost_contact = True
+        self._interrupted.set()
         self._may_be_ready = True
-        await asyncio.sleep(0.25)
+        delay = min(_FIRST_RETRY_SECONDS * 2 ** min(self._failures[duty], 10), _LAST_RETRY_SECONDS)
+        self._failures[duty] += 1
+        pause = max(error.retry_after or 0.0, delay * random.uniform(0.8, 1.2))
+        if duty == "report":
+            await asyncio.sleep(pause)  # a stopping worker, too, reports what it has
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _recover(self) -> None:
         """Adopt leases whose grant was lost with the connection.
 
         Nothing is claimed until this is done: the lost grants take up the slots that they were promised.
         """
-        self._lost_contact = False
+        self._lost_contact = self._claim_cut_short = False
+        if not self._stopping.is_set():
+            self._interrupted.clear()
+        try:
+            self._start(await self._unknown_grants())
+            self._failures["recover"] = 0
+        except SourceUnavailableError as error:
+            await self._source_unavailable("recover", error)
+
+    async def _give_back_unknown(self) -> None:
+        """Give back what a claim that was cut short may have been granted."""
+        # What reports under way bring is run here, and known once their answers are here.
+        await self._no_answer_due.wait()
+        try:
+            unknown = await self._unknown_grants()
+            if unknown:
+                await self._source.release([step.key for step in unknown])
+        except SourceUnavailableError as error:
+            log.warning("engine_unavailable", duty="release", reason=str(error))
+
+    async def _unknown_grants(self) -> Sequence[LeasedStep]:
+        """Return the steps that the engine holds leased to this worker and that it does not run."""
         self._forgotten_meanwhile = set()
         try:
             steps = await self._source.recover()
             # What was reported while the engine looked is over, although the answer may still name it.
-            self._start([step for step in steps if step.key not in self._forgotten_meanwhile])
-        except SourceUnavailableError as error:
-            await self._source_unavailable("recover", error)
+            over = self._forgotten_meanwhile
+            return [step for step in steps if step.key not in over and step.key not in self._attempts]
         finally:
             self._forgotten_meanwhile = None
 

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -31,6 +33,9 @@ _UNAVAILABLE = (
     asyncpg.IdleSessionTimeoutError,
     asyncpg.InterfaceError,
 )
+
+#: Longer than this for a connection counts as slow.
+_SLOW_ACQUIRE_SECONDS = 0.1
 
 _FIRST_RECONNECT_DELAY = 0.1
 _LAST_RECONNECT_DELAY = 5.0
@@ -82,6 +87,38 @@ def redacted(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
 
 
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """How a pool of connections is used. Times are in seconds.
+
+    Attributes:
+        active: connections that are in use.
+        idle: connections that are open and free.
+        maximum: how many there may be.
+        acquires: how often a connection was asked for.
+        slow_acquires: how often that took longer than a tenth of a second.
+        failed_acquires: how often there was none to be had.
+        total_wait: how long all of them waited together.
+        longest_wait: how long the slowest waited.
+        waiting_for: how long the longest of those waits that wait now.
+    """
+
+    active: int
+    idle: int
+    maximum: int
+    acquires: int
+    slow_acquires: int
+    failed_acquires: int
+    total_wait: float
+    longest_wait: float
+    waiting_for: float
+
+    @property
+    def utilization(self) -> float:
+        """The share of the connections that is in use, between 0 and 1."""
+        return self.active / self.maximum
+
+
 class Database:
     """A pool of connections to one PostgreSQL database.
 
@@ -101,6 +138,9 @@ class Database:
         self._acquire_timeout = acquire_timeout
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
+        self._waiting: dict[object, float] = {}
+        self._acquires = self._slow_acquires = self._failed_acquires = 0
+        self._total_wait = self._longest_wait = 0.0
 
     async def open(self) -> Self:
         """Connect.
@@ -151,7 +191,7 @@ class Database:
         for attempt in range(_DEADLOCK_RETRIES + 1):
             with translated():
                 try:
-                    async with self.pool.acquire(timeout=self._acquire_timeout) as connection:
+                    async with self._acquired() as connection:
                         rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *arguments)
                         return rows
                 except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
@@ -175,7 +215,7 @@ class Database:
         """Hold one connection in a transaction; an exception rolls it back."""
         with translated():
             async with (
-                self.pool.acquire(timeout=self._acquire_timeout) as connection,
+                self._acquired() as connection,
                 connection.transaction(),
             ):
                 yield connection
@@ -229,6 +269,44 @@ class Database:
             finally:
                 self._listener = None
                 connection.terminate()
+
+    def pool_facts(self) -> PoolFacts:
+        """Return how the pool is used."""
+        pool = self._pool
+        size, idle = (pool.get_size(), pool.get_idle_size()) if pool is not None else (0, 0)
+        since = next(iter(self._waiting.values()), None)
+        return PoolFacts(
+            active=size - idle,
+            idle=idle,
+            maximum=self._max_connections,
+            acquires=self._acquires,
+            slow_acquires=self._slow_acquires,
+            failed_acquires=self._failed_acquires,
+            total_wait=self._total_wait,
+            longest_wait=self._longest_wait,
+            waiting_for=0.0 if since is None else time.monotonic() - since,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _acquired(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
+        """Hold one connection; keep count of how long it took to get it."""
+        waiter, since = object(), time.monotonic()
+        pool, connection = self.pool, None
+        self._waiting[waiter] = since
+        try:
+            connection = await pool.acquire(timeout=self._acquire_timeout)
+        finally:
+            del self._waiting[waiter]
+            waited = time.monotonic() - since
+            self._acquires += 1
+            self._slow_acquires += waited > _SLOW_ACQUIRE_SECONDS
+            self._failed_acquires += connection is None
+            self._total_wait += waited
+            self._longest_wait = max(self._longest_wait, waited)
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
 
     @property
     def pool(self) -> "asyncpg.Pool[asyncpg.Record]":

@@ -82,6 +82,16 @@ class StalenessView:
         )
         return rows
 
+    async def lifecycles(self, namespaces: Sequence[str] | None) -> dict[int, str | None]:
+        """Return the ``lifecycle`` of each template, as JSON; of all namespaces if None."""
+        rows = await self._connection.fetch(_STALENESS["lifecycles"], namespaces)
+        return {row["template_id"]: row["lifecycle"] for row in rows}
+
+    async def queued_tasks(self, templates: Sequence[int], after: UUID | None, limit: int) -> list[UUID]:
+        """Return tasks of these templates with steps in the queue, oldest first."""
+        rows = await self._connection.fetch(_STALENESS["queued_tasks"], templates, after, limit)
+        return [row["task_uuid"] for row in rows]
+
     async def freeze(self, task_uuid: UUID) -> None:
         """Hold a task still until this transaction ends."""
         await self._connection.execute(_OPERATIONS["freeze_task"], task_uuid)

@@ -476,6 +476,12 @@ class Store:
         """Note that a worker ended in good order."""
         await self.database.fetch(_WORKERS["worker_stopped"], worker_id)
 
+    async def cancelled_steps(self, leases: Sequence[LeaseKey]) -> frozenset[LeaseKey]:
+        """Return those of the leases whose steps were cancelled."""
+        rows = await self.database.fetch(_WORKERS["cancelled_steps"], *_columns(leases)[:2])
+        cancelled = {(row[0], row[1]) for row in rows}
+        return frozenset(lease for lease in leases if lease[:2] in cancelled)
+
     async def task(self, task_uuid: UUID) -> asyncpg.Record | None:
         """Return one task for display, or None."""
         rows = await self.list_tasks(TaskFilter(task_uuid=task_uuid), limit=1)
@@ -515,22 +521,6 @@ class Store:
     async def step_history(self, task_uuid: UUID) -> Sequence[asyncpg.Record]:
         """Return the attempts of a task's steps, oldest first."""
         return await self.database.fetch(_STEPS["step_history"], task_uuid)
-
-    async def dead_letters(
-        self,
-        *,
-        status: str | None = None,
-        reason: str | None = None,
-        before: UUID | None = None,
-        entry_uuid: UUID | None = None,
-        limit: int,
-    ) -> Sequence[asyncpg.Record]:
-        """Return dead letters, newest first; ``before`` is the last entry of the page before."""
-        return await self.database.fetch(_DEAD_LETTERS["list_dead_letters"], status, reason, before, entry_uuid, limit)
-
-    async def dead_letter_stats(self) -> Sequence[asyncpg.Record]:
-        """Return the numbers of dead letters by reason."""
-        return await self.database.fetch(_DEAD_LETTERS["dead_letter_stats"])
 
     async def resolve_dead_letter(self, entry_uuid: UUID, status: str, actor: str, notes: str | None) -> bool:
         """Close a dead letter; return False if it was closed already."""

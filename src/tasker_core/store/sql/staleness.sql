@@ -101,7 +101,8 @@ WITH queued AS MATERIALIZED (
     GROUP BY mine.callable
 )
 SELECT clock_timestamp() AS now, task.task_uuid, task.template_id, template.namespace, template.name,
-       task.state::text, coalesce(task.requested_at, task.created_at) AS requested_at,
+       task.state::text, task.priority, task.created_at,
+       coalesce(task.requested_at, task.created_at) AS requested_at,
        (SELECT max(finished_at) FROM tasker.steps AS step WHERE step.task_uuid = task.task_uuid) AS finished_at,
        EXISTS (
            SELECT 1 FROM tasker.dead_letters AS entry
@@ -156,3 +157,14 @@ WHERE task_uuid = $1 AND status = 'pending' AND reason = 'max_retries_exceeded'
 -- name: note_failures
 -- Notes which of these tasks are blocked by failures; an open entry kept that from being noted so far.
 SELECT tasker.add_dead_letters($1, '{}', '{}')
+
+-- name: lifecycles
+-- What templates say about staleness; of all, or of those of some namespaces.
+SELECT template_id, definition -> 'lifecycle' AS lifecycle FROM tasker.templates
+WHERE $1::text[] IS NULL OR namespace = ANY ($1)
+
+-- name: queued_tasks
+-- Tasks of these templates with steps in the queue, oldest first; $2 is the last task of the page before.
+SELECT DISTINCT task_uuid FROM tasker.step_queue
+WHERE template_id = ANY ($1::integer[]) AND ($2::uuid IS NULL OR task_uuid > $2)
+ORDER BY task_uuid LIMIT $3

@@ -85,8 +85,12 @@ ORDER BY step.ordinal
 
 -- name: step_states
 -- The states of a task's steps, narrow enough to poll.
-SELECT ordinal, template_ordinal, name, state::text, attempts, error ->> 'message' AS error
-FROM tasker.steps WHERE task_uuid = $1 ORDER BY ordinal
+SELECT step.name, mould.name AS template_step, step.state::text, step.attempts, step.error ->> 'message' AS error
+FROM tasker.steps AS step
+JOIN tasker.tasks AS task USING (task_uuid)
+JOIN tasker.template_steps AS mould
+  ON mould.template_id = task.template_id AND mould.ordinal = step.template_ordinal
+WHERE step.task_uuid = $1 ORDER BY step.ordinal
 
 -- name: step_history
 -- The ended attempts of a task's steps and the one that is under way, oldest first.

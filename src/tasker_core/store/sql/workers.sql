@@ -18,6 +18,13 @@ UPDATE tasker.workers SET last_seen_at = clock_timestamp() WHERE worker_id = $1
 UPDATE tasker.workers SET stopped_at = clock_timestamp(), last_seen_at = clock_timestamp()
 WHERE worker_id = $1 AND stopped_at IS NULL
 
+-- name: cancelled_steps
+-- Those of some steps, as pairs of arrays (task, ordinal), that were cancelled.
+SELECT step.task_uuid, step.ordinal
+FROM unnest($1::uuid[], $2::integer[]) AS wanted (task_uuid, ordinal)
+JOIN tasker.steps AS step USING (task_uuid, ordinal)
+WHERE step.state = 'cancelled'
+
 -- name: register_operator
 -- Records who ends a step by hand, as a worker that has stopped already.
 INSERT INTO tasker.workers (name, hostname, pid, callables, stopped_at)

@@ -46,6 +46,9 @@ ALTER TABLE tasker.workers
 CREATE UNIQUE INDEX workers_by_uuid ON tasker.workers (worker_uuid);
 CREATE INDEX workers_by_last_seen ON tasker.workers (last_seen_at);
 
+ALTER TABLE tasker.dead_letters ADD COLUMN updated_at timestamptz;
+CREATE INDEX dead_letters_by_task ON tasker.dead_letters (task_uuid, created_at);
+
 CREATE INDEX tasks_by_correlation ON tasker.tasks (correlation_id);
 CREATE INDEX tasks_by_tag ON tasker.tasks USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 

@@ -1,0 +1,1 @@
+"""A florist's order service: FastAPI in front, Tasker behind."""

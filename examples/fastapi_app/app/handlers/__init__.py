@@ -1,0 +1,1 @@
+"""What the steps of the templates in app/config/tasks do."""
