@@ -384,7 +384,7 @@ def test_a_worker_that_lacks_handlers_says_which(tasker, tmp_path):
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_worker_starts_with_a_database_that_answers(tasker, project, processes):
     url = "postgresql://me:secret@127.0.0.1:1/x"
-    done = tasker("worker", "order.yaml", "--processes", processes, "--database-url", url)
+    done = tasker("worker", "order.yaml", "--processes", processes, "--database-url", url, "--wait-for", "0")
     assert done.returncode == 5, done.stderr
     assert done.stderr.count("the database cannot be reached") == 1
     assert "me:***@127.0.0.1:1/x" in done.stderr

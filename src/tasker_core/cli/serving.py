@@ -16,6 +16,7 @@ from tasker_core.cli.employment import Assignment, employment
 from tasker_core.cli.handlers import FoundHandlers, find_handlers
 from tasker_core.cli.output import Options, err, fail, warn
 from tasker_core.cli.templates import load_all
+from tasker_core.cli.waiting import entered
 from tasker_core.cli.worker_health import health_endpoint
 from tasker_core.cli.working import StopRequests, first_of, stops_requested
 from tasker_core.step_worker import StepWorker
@@ -37,6 +38,7 @@ class Job:
         health_bind: ``host:port`` where to answer health checks; None for nowhere.
         database_url: where to connect, if not to the configured database.
         server: URL of the server to work for, if that is said.
+        patience: seconds to wait for the database or the server.
     """
 
     templates: Sequence[Path]
@@ -49,6 +51,7 @@ class Job:
     health_bind: str | None
     database_url: str | None
     server: str | None
+    patience: float
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -90,7 +93,15 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
         "log_steps": Options.verbosity > 0,
     }
     with stops_requested() as requests:
-        async with employment(job.server, job.database_url, assignment, options) as (worker, running, where):
+        employed = entered(
+            lambda: employment(job.server, job.database_url, assignment, options),
+            requests.stop,
+            patience=job.patience,
+        )
+        async with employed as found_work:
+            if found_work is None:
+                return 0
+            worker, running, where = found_work
             serving = Serving(len(templates), len(found.callables), where)
             async with health_endpoint(job.health_bind, worker, name):
                 if supervisor is None:

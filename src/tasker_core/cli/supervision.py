@@ -171,6 +171,7 @@ def _command(job: Job) -> list[str]:
     command += ["--verbose"] * Options.verbosity + ["--quiet"] * Options.quiet + ["--no-color"] * err.no_color
     command += [f"--server={job.server}"] if job.server else []
     command += ["worker", "--concurrency", str(job.concurrency), "--shutdown-timeout", str(job.shutdown_timeout)]
+    command += ["--wait-for", str(job.patience)]
     command += ["--allow-missing"] * job.allow_missing
     command += [f"--namespace={namespace}" for namespace in job.namespaces]
     return command + [f"--handlers={reference}" for reference in job.handlers]

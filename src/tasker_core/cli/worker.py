@@ -11,6 +11,7 @@ from tasker_core.cli.handlers import HandlersOption
 from tasker_core.cli.output import Options, examples
 from tasker_core.cli.serving import Job, serve
 from tasker_core.cli.supervision import supervise
+from tasker_core.cli.waiting import PATIENCE_SECONDS, PatienceOption
 from tasker_core.configuration import Settings
 
 app = typer.Typer(add_completion=False)
@@ -76,6 +77,7 @@ def worker(
             help="Where to answer /health, /health/ready and /metrics; with --processes, each takes the next port.",
         ),
     ] = None,
+    patience: PatienceOption = PATIENCE_SECONDS,
     supervisor: Annotated[int | None, typer.Option("--supervisor", hidden=True)] = None,
     database_url: DatabaseOption = None,
 ) -> None:
@@ -107,6 +109,7 @@ def worker(
             namespaces=settings.namespaces,
             health_bind=settings.health_bind,
             database_url=database_url,
+            patience=patience,
             server=Options.server or (None if database_url else settings.server),
         )
         code = run_async(lambda: serve(job, supervisor) if processes == 1 else supervise(job, processes))
