@@ -196,6 +196,7 @@ async def _fire(fleet: Fleet, postgres: EmbeddedPostgres, tasks: int, report: Re
     await _until_complete(postgres.url, tasks * 4 // 5)
     report.happened("rolling restart of both servers")
     for number in (0, 1):
+        await until_ready(fleet.urls[number])
         fleet.servers[number].send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(fleet.servers[number].wait(), 60)
         if code != 0:
