@@ -253,7 +253,7 @@ class StepWorker:
             steps = await self._granted(free)
             self._failures["claim"] = 0
             if self._stopping.is_set():
-                await self._source.release([step.key for step in steps])
+                await self._give_back(steps)
                 return
             if len(steps) == free:
                 self._may_be_ready = True
@@ -432,11 +432,16 @@ class StepWorker:
             self._expect_answer(-1)
         for lease in answer.refused:
             log.warning("report_refused", reason="the lease was lost", **_named(lease))
+        leased = answer.leased
+        if leased and self._stopping.is_set():
+            # Before the batch is forgotten: a worker with nothing at hand counts as done.
+            await self._give_back(leased)
+            leased = ()
         rejected = [report for report in batch if report.lease in answer.rejected]
         self._forget([report.lease for report in batch if report.lease not in answer.rejected])
         for report in rejected:
             self._fail_unrecordable(report, ValueError(answer.rejected[report.lease]))
-        self._start(answer.leased)
+        self._start(leased)
         if answer.more_ready:
             self.wake()
         if answer.retry_in is not None:
@@ -525,10 +530,18 @@ class StepWorker:
         await self._no_answer_due.wait()
         try:
             unknown = await self._unknown_grants()
-            if unknown:
-                await self._source.release([step.key for step in unknown])
         except SourceUnavailableError as error:
-            log.warning("engine_unavailable", duty="release", reason=str(error))
+            log.warning("engine_unavailable", duty="recover", reason=str(error))
+            return
+        await self._give_back(unknown)
+
+    async def _give_back(self, steps: Sequence[LeasedStep]) -> None:
+        """Give steps back that were not started, so that another worker starts them at once."""
+        if steps:
+            try:
+                await self._source.release([step.key for step in steps])
+            except SourceUnavailableError as error:  # then their leases run out
+                log.warning("engine_unavailable", duty="release", reason=str(error))
 
     async def _unknown_grants(self) -> Sequence[LeasedStep]:
         """Return the steps that the engine holds leased to this worker and that it does not run."""

@@ -152,3 +152,18 @@ def test_a_handler_that_returns_after_its_worker_and_event_loop_are_gone_disturb
     threads[0].join(timeout=10)
     assert not threads[0].is_alive()
     assert uncaught == []
+
+
+async def test_a_step_that_is_handed_on_while_the_worker_stops_is_given_back_at_once() -> None:
+    first, second = leased_step(), leased_step()
+    source = FakeSource([first])
+    source.frees[first.key] = [second]
+
+    async def stop() -> None:
+        worker.stop()
+
+    source.before_answer["report"] = stop
+    async with at_work(source, {"work": work}) as worker:
+        await source.until_recorded(1)
+    assert source.released == [second.key]
+    assert source.leased == {}
