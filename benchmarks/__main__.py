@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import importlib.util
+import multiprocessing
 import os
 import platform
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +16,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import report
-from benchmarks.measure import Round, Sizes
+from benchmarks.measure import Round, ServiceRound, Sizes
 from benchmarks.server import Server, open_server
 from benchmarks.subjects import TITLES, measure_apart
 
@@ -60,19 +62,23 @@ def main(
 
     Each round measures every subject once, in turn, each in a process and on a database of its own, so that what
     disturbs the machine disturbs them all; ratios compare subjects within a round. Absolute values differ from
-    machine to machine and from hour to hour, ratios much less.
+    machine to machine and from hour to hour, ratios much less. Those named http-* are Tasker as a service, with
+    servers and workers in further processes.
 
     The targets beside the results are for information: a missed one does not change the exit code.
 
     \b
-    Everything, two or three minutes:
+    Everything, five minutes or so:
       python -m benchmarks
+    Only the service:
+      python -m benchmarks --only chain --only http-create --only http-chain
     Is my change faster?
       python -m benchmarks --only chain --only bare --rounds 7
     Does it still run?
       python -m benchmarks --quick
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    signal.signal(signal.SIGTERM, _terminated)
     sizes = _QUICK if quick else Sizes(tasks, single_tasks, concurrency)
     rounds = 1 if quick else rounds
     names = _chosen(only or list(TITLES))
@@ -87,6 +93,14 @@ def main(
     out.print(f"  All values: {json_path}", soft_wrap=True)
 
 
+def _terminated(*_: object) -> None:
+    """Leave as Ctrl-C does, which the measuring process hears, too, so that nothing is left behind."""
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    raise KeyboardInterrupt
+
+
 def _chosen(names: Sequence[str]) -> list[str]:
     """Return these names in the tables' order, without what cannot be measured here."""
     unknown = set(names) - set(TITLES)
@@ -98,8 +112,8 @@ def _chosen(names: Sequence[str]) -> list[str]:
     return [name for name in TITLES if name in names]
 
 
-def _measure(server: Server, names: list[str], sizes: Sizes, rounds: int) -> dict[str, list[Round]]:
-    results: dict[str, list[Round]] = {name: [] for name in names}
+def _measure(server: Server, names: list[str], sizes: Sizes, rounds: int) -> dict[str, list[Round | ServiceRound]]:
+    results: dict[str, list[Round | ServiceRound]] = {name: [] for name in names}
     with err.status("") as status:
         for number in range(rounds):
             # Each round starts with another subject, so that nobody always follows the same neighbour.
@@ -118,7 +132,7 @@ def _facts(server: Server) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load_before": os.getloadavg(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in ("tasker-core", "asyncpg", "uvloop", "dbos")},
+        "packages": {name: _version(name) for name in ("tasker-core", "asyncpg", "uvloop", "uvicorn", "httpx", "dbos")},
         "postgresql": server.settings(),
     }
 

@@ -3,8 +3,8 @@
 import gc
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -75,10 +75,39 @@ class Round:
         return {**asdict(self), "latencies_ms": latencies, "metrics": self.metrics()}
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRound:
+    """What one subject did through servers in one round.
+
+    Attributes:
+        latencies_ms: by what was waited for, each that was measured, in their order.
+        rates: how much was done a second, by what was done.
+        cpu_us: processor time in microseconds that one of these took, by the processes that spent it.
+    """
+
+    latencies_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    cpu_us: Mapping[str, float] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that people compare."""
+        found = {f"{what}_per_second": rate for what, rate in self.rates.items()}
+        found |= {f"{who}_us": spent for who, spent in self.cpu_us.items()}
+        for what, latencies in self.latencies_ms.items():
+            found[f"{what}_p50_ms"] = percentile(latencies, 50)
+            found[f"{what}_p99_ms"] = percentile(latencies, 99)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything measured and what follows from it, as JSON wants it."""
+        latencies = {what: [round(one, 3) for one in each] for what, each in self.latencies_ms.items()}
+        return {"latencies_ms": latencies, "metrics": self.metrics()}
+
+
 class Subject(Protocol):
     """Something that is measured. Its docstring states the question and the measured region."""
 
-    def measure(self, database_url: str, sizes: Sizes) -> Round:
+    def measure(self, database_url: str, sizes: Sizes) -> Round | ServiceRound:
         """Warm up and measure one round on an empty database."""
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import structlog
 
-from benchmarks.measure import MeasurementError, Round, Sizes, Subject
+from benchmarks.measure import MeasurementError, Round, ServiceRound, Sizes, Subject
 from tasker_core.step_worker.collector import calm_collector
 
 #: What the tables call each subject, in their order.
@@ -15,10 +15,14 @@ TITLES = {
     "diamond": "diamond of 4",
     "bare": "bare SQL loop",
     "dbos": "DBOS, chain of 4",
+    "http-create": "creation over HTTP",
+    "http-chain": "chain of 4 over HTTP",
+    "http-fleet": "2 servers, 4 workers",
+    "http-idle": "idle worker",
 }
 
 
-def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round:
+def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round | ServiceRound:
     """Measure one round of a subject in a new process.
 
     No subject then carries another's threads and garbage, and the collector is as calm as in `tasker run` for all.
@@ -27,7 +31,7 @@ def measure_apart(name: str, database_url: str, sizes: Sizes) -> Round:
         return process.submit(_measure, name, database_url, sizes).result()
 
 
-def _measure(name: str, database_url: str, sizes: Sizes) -> Round:
+def _measure(name: str, database_url: str, sizes: Sizes) -> Round | ServiceRound:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     subject = _subject(name)
     calm_collector()
@@ -48,6 +52,10 @@ def _subject(name: str) -> Subject:
             from benchmarks import dbos
 
             return dbos.DbosBenchmark()
+        case _ if name.startswith("http-"):
+            from benchmarks import service
+
+            return service.BENCHMARKS[name]()
         case _:
             from benchmarks import tasker
 

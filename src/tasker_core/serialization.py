@@ -87,4 +87,4 @@ def _refuse(value: object, is_bad: Callable[[object], bool], complaint: str) -> 
 
 def rfc3339(moment: datetime) -> str:
     """Return a time with a zone as RFC 3339 text in UTC, to the microsecond, as in ``2030-01-31T08:00:00.000000Z``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

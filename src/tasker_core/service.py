@@ -13,8 +13,13 @@ from tasker_core.server.authentication import authenticator_for
 from tasker_core.server.serving import Address
 
 
-def service_app(engine: Engine, settings: Settings) -> FastAPI:
+def service_app(engine: Engine, settings: Settings, *, log_requests: bool = False) -> FastAPI:
     """Return the application of a server on an open engine.
+
+    Args:
+        engine: the engine.
+        settings: how to serve.
+        log_requests: log a line for each request.
 
     Raises:
         ConfigurationError: the settings of authentication cannot be used.
@@ -26,6 +31,7 @@ def service_app(engine: Engine, settings: Settings) -> FastAPI:
         cors_origins=server.cors_origins,
         config_endpoint_enabled=server.config_endpoint_enabled,
         environment=settings.engine.environment,
+        log_requests=log_requests,
         admission=AdmissionLimits(**settings.admission.model_dump()),
     )
     return create_app(engine, authenticator=authenticator_for(auth_options(server.auth), engine), options=options)

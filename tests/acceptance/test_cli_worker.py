@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import psutil
 import pytest
 from click.testing import Result
@@ -506,3 +507,89 @@ async def test_a_start_in_the_past_is_at_once_and_said_to_be(create, orders, wor
     serving = worker(DATABASE_URL=database_url)
     await orders.completed(UUID(created.stdout.strip()))
     serving.stop()
+
+
+# For a server
+
+
+@pytest.fixture
+def server(service, database_url):
+    """A server on the test's database, and what starts another one in its place."""
+
+    def start(bind: str = "127.0.0.1:0", **environment: str):
+        started = service("server", "--bind", bind, DATABASE_URL=database_url, **environment)
+        assert started.url
+        return started
+
+    return start
+
+
+async def test_a_worker_needs_no_database_of_its_own(server, worker, orders, tasker, project):
+    serving = worker("order.yaml", "--server", server().url, "--processes", "2", "--concurrency", "1")
+    assert "2 worker processes: 2 handlers of 1 template, 1 at once; http://127.0.0.1:" in serving.seen
+    tasks = await orders.create("many", 2)
+    steps = [await orders.completed(task) for task in tasks]
+    assert len({each[0]["result"]["pid"] for each in steps}) == 2
+    serving.stop()
+    assert not (project / ".tasker").exists()
+
+
+async def test_a_worker_outlives_its_server(server, worker, orders, project):
+    first = await asyncio.to_thread(server)
+    bind = first.url.removeprefix("http://")
+    serving = worker("order.yaml", "--server", first.url, "--health-bind", "127.0.0.1:0")
+    health = re.findall(r"health checks at (\S+)", serving.seen)[0]
+    assert (await asyncio.to_thread(httpx.get, f"{health}/health/ready")).status_code == 200
+    (heavy,) = await orders.create("heavy")
+    await asyncio.to_thread(serving.read_until, "step_started")
+    tasks = await orders.create("pen", 50)
+    first.send(signal.SIGKILL)
+    await _answers(f"{health}/health/ready", 503)
+    (project / "may_end").touch()
+    assert (await asyncio.to_thread(httpx.get, f"{health}/health")).status_code == 200
+    await asyncio.to_thread(server, bind)
+    await _answers(f"{health}/health/ready", 200)
+    for task in [heavy, *tasks]:
+        assert [state for state, _ in attempts(await orders.completed(task))] == ["complete"] * 2
+    assert attempts(await orders.steps(heavy)) == [("complete", 1)] * 2
+    serving.stop()
+
+
+async def _answers(url: str, status: int) -> None:
+    async with httpx.AsyncClient() as http:
+        while (await http.get(url)).status_code != status:
+            pass
+
+
+async def test_a_worker_for_a_server_finishes_what_it_runs_when_it_is_stopped(server, worker, orders, project):
+    serving = worker("order.yaml", "--server", server().url)
+    (task,) = await orders.create("heavy")
+    serving.read_until("step_started")
+    serving.send(signal.SIGTERM)
+    serving.read_until("1 running handler(s) may finish")
+    (project / "may_end").touch()
+    assert serving.ended() == 0, serving.seen
+    assert attempts(await orders.steps(task)) == [("complete", 1), ("enqueued", 0)]
+
+
+def test_a_worker_whose_credentials_are_refused_says_so_and_ends(server, tasker, project, database_url):
+    options = {"TASKER__SERVER__AUTH__ENABLED": "true", "TASKER__SERVER__AUTH__API_KEYS_ENABLED": "true"}
+    url = server(**options).url
+    for processes in ("1", "2"):
+        wrong = tasker(
+            "worker", "order.yaml", "--processes", processes, "--server", url, TASKER_API_KEY="wrong", cwd=project
+        )
+        assert wrong.returncode == 4, wrong.stderr
+        assert wrong.stderr.count("✗") == 1
+        assert "TASKER_API_KEY" in wrong.stderr
+    make = ("auth", "create-key", "-s", "elsewhere", "--role", "worker", "--namespace", "elsewhere")
+    key = tasker(*make, DATABASE_URL=database_url).stdout.strip()
+    foreign = tasker("worker", "order.yaml", "--server", url, TASKER_API_KEY=key, cwd=project)
+    assert foreign.returncode == 4, foreign.stderr
+    assert "The namespace 'shop' is not open to this caller" in foreign.stderr
+
+
+def test_a_worker_whose_server_is_not_there_says_so_and_ends(tasker, project):
+    done = tasker("worker", "order.yaml", "--server", "http://127.0.0.1:9", "--wait-for", "0", cwd=project)
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1

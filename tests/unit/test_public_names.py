@@ -47,7 +47,7 @@ PUBLIC = {
     """,
     "tasker_core.orchestration": """
         DeadLetterNotFoundError DuplicateTaskError Engine IllegalMoveError InvalidTaskError LocalStepSource
-        StepNotFoundError TaskFilter TaskNotFoundError TaskRequest
+        StepNotFoundError TaskFilter TaskNotFoundError TaskRequest TemplateConflictError TemplateNotFoundError
     """,
     "tasker_core.registry": """
         BaseResolver ClassLookupResolver ExplicitMappingResolver HandlerDefinition MethodDispatchWrapper

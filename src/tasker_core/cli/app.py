@@ -25,10 +25,13 @@ COMMANDS = {
     "dev": _Elsewhere("tasker_core.cli.dev", "Run database, server and worker, and renew them when a file changes."),
     "server": _Elsewhere("tasker_core.cli.server", "Serve the HTTP API until told to stop."),
     "worker": _Elsewhere("tasker_core.cli.worker", "Run steps of the templates' tasks until told to stop."),
-    "template": _Elsewhere("tasker_core.cli.template", "Check, list and draw task templates."),
+    "workers": _Elsewhere("tasker_core.cli.workers", "List the worker processes that there are."),
+    "template": _Elsewhere("tasker_core.cli.template", "Check, draw and register task templates."),
     "task": _Elsewhere("tasker_core.cli.task", "Create tasks, look at them and act on them."),
     "step": _Elsewhere("tasker_core.cli.step", "Put a single step right by hand."),
     "dlq": _Elsewhere("tasker_core.cli.dlq", "Look at dead letters and resolve them."),
+    "analytics": _Elsewhere("tasker_core.cli.analytics", "See how things went, and what took longest."),
+    "system": _Elsewhere("tasker_core.cli.system", "See how a server is."),
     "auth": _Elsewhere("tasker_core.cli.auth", "Make and check credentials for the HTTP API."),
     "db": _Elsewhere("tasker_core.cli.db", "Look after the database schema."),
     "config": _Elsewhere("tasker_core.cli.config", "Show, check, explain and write the configuration."),
@@ -123,6 +126,7 @@ def root(
             os.environ[name] = value
     Options.quiet = quiet
     Options.server = server
+    Options.profile = profile
     configure_output(verbose, color=not no_color)
 
 

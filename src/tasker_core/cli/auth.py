@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasker_core.access import ALL_PERMISSIONS, DESCRIPTIONS, ROLES, SUPERUSER, Caller, granted, usable_name
-from tasker_core.cli.common import DatabaseOption, engine, run_async
+from tasker_core.cli.common import DatabaseOption, operator, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import ActorOption
 from tasker_core.cli.output import ExitCode, JsonOption, err, examples, fail, out, print_json, success, warn
@@ -165,7 +165,7 @@ def create_key(
     expires_at = None if expires_in is None else _expiry(expires_in)
 
     async def work() -> dict[str, Any]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.api_keys.create(
                 subject,
                 allowed,
@@ -203,7 +203,7 @@ def list_keys(
     """List API keys, newest first."""
 
     async def work() -> list[dict[str, Any]]:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.api_keys.list(by=_operator("tasker"), include_inactive=include_inactive)
 
     with errors_explained():
@@ -239,7 +239,7 @@ def revoke_key(
     """Revoke an API key for good. Servers refuse it within ten seconds."""
 
     async def work() -> dict[str, Any] | None:
-        async with engine(database_url) as opened:
+        async with operator(database_url) as opened:
             return await opened.api_keys.revoke(key, by=_operator(actor))
 
     with errors_explained():

@@ -68,6 +68,13 @@ async def operator(database_url: str | None) -> AsyncIterator[Operator]:
         yield RemoteOperator(client)
 
 
+def require_no_server(command: str) -> None:
+    """Refuse a server that is named on the command line, for commands that work on the database itself."""
+    for option, value in (("--server", Options.server), ("--profile", Options.profile)):
+        if value is not None:
+            fail(f"{command} works on the database itself, not with a server: leave out {option}", ExitCode.USAGE)
+
+
 def client_of(connection: Connection) -> AsyncTaskerClient:
     """Return a client of the server that is chosen."""
     return AsyncTaskerClient(

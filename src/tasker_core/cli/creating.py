@@ -13,9 +13,10 @@ from rich.markup import escape
 from tasker_core.cli import progress
 from tasker_core.cli.common import operator
 from tasker_core.cli.outcome import outcome_of
-from tasker_core.cli.output import err, warn
-from tasker_core.cli.remote_operator import Operator
-from tasker_core.orchestration import DuplicateTaskError, TaskRequest
+from tasker_core.cli.output import ExitCode, err, fail, warn
+from tasker_core.cli.remote_operator import Operator, RemoteOperator
+from tasker_core.cli.templates import TemplateName
+from tasker_core.orchestration import DuplicateTaskError, TaskRequest, TemplateNotFoundError
 from tasker_core.template import TaskTemplate
 
 
@@ -24,7 +25,7 @@ class Job:
     """What to create, and whether to wait for it.
 
     Attributes:
-        template: the template.
+        template: the template, or the name of a registered one.
         request: the task to create.
         return_existing: whether a task of the same identity will do.
         wait: wait until the task is over.
@@ -33,7 +34,7 @@ class Job:
         quiet: show no progress.
     """
 
-    template: TaskTemplate
+    template: TaskTemplate | TemplateName
     request: TaskRequest
     return_existing: bool
     wait: bool
@@ -42,25 +43,45 @@ class Job:
     quiet: bool
 
 
-async def create(job: Job) -> dict[str, Any]:
-    """Create a task; return ``task_uuid`` and ``created``, or with ``wait`` its outcome and ``created``."""
+async def create(job: Job) -> tuple[dict[str, Any], TaskTemplate]:
+    """Create a task; return ``task_uuid`` and ``created``, or with ``wait`` its outcome and ``created``.
+
+    The other thing that is returned is the template.
+    """
     async with operator(job.database_url) as opened:
         started = time.monotonic()
-        task_uuid, created = await _create(opened, job)
+        template = await _template(opened, job.template)
+        task_uuid, created = await _create(opened, template, job)
         if not job.wait:
-            return {"task_uuid": str(task_uuid), "created": created}
+            return {"task_uuid": str(task_uuid), "created": created}, template
         if not job.quiet:
-            err.print(f"[dim]Task {task_uuid} ({escape(job.template.identity)})[/]", soft_wrap=True)
+            err.print(f"[dim]Task {task_uuid} ({escape(template.identity)})[/]", soft_wrap=True)
         # Steps of an older task may be those of another text of the template, which its picture would not fit.
         showing = created and not job.quiet
-        async with progress.shown(opened, task_uuid, job.template, err) if showing else contextlib.nullcontext():
+        async with progress.shown(opened, task_uuid, template, err) if showing else contextlib.nullcontext():
             await _wait(opened, task_uuid, job.timeout)
-        return {**await outcome_of(opened, task_uuid, time.monotonic() - started), "created": created}
+        return {**await outcome_of(opened, task_uuid, time.monotonic() - started), "created": created}, template
 
 
-async def _create(opened: Operator, job: Job) -> tuple[UUID, bool]:
+async def _template(opened: Operator, wanted: TaskTemplate | TemplateName) -> TaskTemplate:
+    if isinstance(wanted, TaskTemplate):
+        return wanted
     try:
-        return await opened.create_task(job.template, job.request), True
+        return await opened.templates.find(wanted.namespace, wanted.name, wanted.version)
+    except TemplateNotFoundError:
+        which = f"{wanted.namespace}/{wanted.name}" + (f" of version {wanted.version}" if wanted.version else "")
+        fail(
+            f"there is no such file or directory, and no registered template {which}; "
+            "tasker template registered lists them",
+            ExitCode.NOT_FOUND,
+        )
+
+
+async def _create(opened: Operator, template: TaskTemplate, job: Job) -> tuple[UUID, bool]:
+    try:
+        if isinstance(opened, RemoteOperator) and isinstance(job.template, TaskTemplate):
+            return await opened.create_from_file(template, job.request), True
+        return await opened.create_task(template, job.request), True
     except DuplicateTaskError as error:
         if not job.return_existing or error.existing is None:
             raise

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import typer
 from rich.markup import escape
 
-from tasker_core.cli.common import DatabaseOption, run_async
+from tasker_core.cli.common import DatabaseOption, require_no_server, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.output import ExitCode, JsonOption, examples, out, print_json, success, warn
 from tasker_core.runtime import Settings, open_database
@@ -18,6 +18,12 @@ app = typer.Typer(
     help="Look after the database schema.",
     epilog=examples("tasker db status", "tasker db migrate --database-url postgresql://user@host/name"),
 )
+
+
+@app.callback()
+def db() -> None:
+    """Look after the database schema."""
+    require_no_server("tasker db")
 
 
 @app.command(epilog=examples("tasker db migrate --database-url postgresql://user@host/name"))

@@ -15,7 +15,7 @@ import typer
 import watchfiles
 from rich.markup import escape
 
-from tasker_core.cli.common import DatabaseOption, run_async
+from tasker_core.cli.common import DatabaseOption, require_no_server, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.handlers import HandlersOption
 from tasker_core.cli.output import Options, complain, configure_output, err, examples, warn
@@ -77,13 +77,14 @@ def dev(
     ] = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Run database, server and worker on your templates and handlers, and renew them when a file changes.
+    """Run database, server and worker, and renew them when a file changes.
 
-    Templates are registered at each change, whatever their version says; handlers are loaded anew. Everything that
+    Your templates are registered at each change, whatever their version says; handlers are loaded anew. Everything that
     steps do is logged. Only this machine can reach the server, and there is no authentication.
 
     Ctrl-C ends all of it; tasks are kept and go on the next time.
     """
+    require_no_server("tasker dev")
     paths = templates or [Path()]
     with errors_explained():
         require_paths(paths)
@@ -114,12 +115,18 @@ async def develop(job: Job) -> int:
 async def _keep_renewing(job: Job, engine: Engine, url: str) -> None:
     """Run the worker, and another one after each change."""
     changes = watchfiles.awatch(*job.watched, watch_filter=_matters, step=100, rust_timeout=1000)
-    while True:
-        await _register(job, engine)
-        async with _worker(job, url):
-            changed = await anext(changes)
-        names = sorted({Path(path).name for _, path in changed})
-        err.print(f"[cyan]changed:[/] {escape(', '.join(names))}", soft_wrap=True)
+    changed = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0)  # it watches from here on, so that no save goes unnoticed
+    try:
+        while True:
+            await _register(job, engine)
+            async with _worker(job, url):
+                names = sorted({Path(path).name for _, path in await changed})
+                changed = asyncio.ensure_future(anext(changes))
+            err.print(f"[cyan]changed:[/] {escape(', '.join(names))}", soft_wrap=True)
+    finally:
+        changed.cancel()
+        await asyncio.gather(changed, return_exceptions=True)
 
 
 def _matters(_change: watchfiles.Change, path: str) -> bool:

@@ -1,11 +1,12 @@
 """What people are told about errors, and the exit code for each."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 import typer
 
+from tasker_core.access import ROLES
 from tasker_core.cli.output import ExitCode, Options, complain, fail
 from tasker_core.client.errors import (
     ConnectionFailedError,
@@ -23,14 +24,39 @@ from tasker_core.orchestration import (
     InvalidTaskError,
     StepNotFoundError,
     TaskNotFoundError,
+    TemplateConflictError,
+    TemplateNotFoundError,
 )
 from tasker_core.runtime import ConfigurationError
 from tasker_core.serialization import SerializationError
+from tasker_core.step_source import SourceRefusedError, SourceUnavailableError
+from tasker_core.step_worker.http_source import RequestRefusedError
 from tasker_core.store import EmbeddedPostgresError, StoreError, StoreUnavailableError
 from tasker_core.template import TemplateError
 
 #: SQLSTATE values, or the classes that they begin with, that say more than "the database refused".
 _EXIT_CODES_BY_SQLSTATE = {"28": ExitCode.DENIED, "42501": ExitCode.DENIED, "3D000": ExitCode.NOT_FOUND}
+
+#: Exit codes of errors whose message says all; the first one that fits counts.
+_EXIT_CODES: Mapping[ExitCode, tuple[type[Exception], ...]] = {
+    ExitCode.NOT_FOUND: (TaskNotFoundError, StepNotFoundError, DeadLetterNotFoundError, TemplateNotFoundError),
+    ExitCode.USAGE: (ConfigurationError,),
+    ExitCode.UNREACHABLE: (StoreUnavailableError, EmbeddedPostgresError, SourceUnavailableError),
+    ExitCode.FAILED: (
+        IllegalMoveError,
+        InvalidTaskError,
+        TemplateConflictError,
+        RequestRefusedError,
+        HandlerLoadError,
+        SerializationError,
+        OSError,
+    ),
+}
+
+#: How a server begins to say which permission is missing.
+_MISSING_PERMISSION = "Missing required permission: "
+
+_CREDENTIALS = "  Credentials: TASKER_API_KEY or TASKER_AUTH_TOKEN, or those of a profile, -p NAME."
 
 
 @contextlib.contextmanager
@@ -47,7 +73,7 @@ def errors_explained() -> Iterator[None]:
         if Options.verbosity >= 2:
             raise
         if isinstance(error, TaskerClientError):
-            fail(_with_details(error), _exit_code_of_answer(error))
+            _explain_answer(error)
         _explain(error)
 
 
@@ -57,34 +83,52 @@ def _explain(error: Exception) -> NoReturn:
             for line in str(error).splitlines():
                 complain(line)
             raise typer.Exit(ExitCode.FAILED)
-        case TaskNotFoundError() | StepNotFoundError() | DeadLetterNotFoundError():
-            fail(str(error), ExitCode.NOT_FOUND)
-        case ConfigurationError():
-            fail(str(error), ExitCode.USAGE)
-        case EmbeddedPostgresError(__cause__=PermissionError()):
-            fail(str(error), ExitCode.DENIED)
-        case StoreUnavailableError() | EmbeddedPostgresError():
-            fail(str(error), ExitCode.UNREACHABLE)
-        case StoreError():
+        case StoreError() if not isinstance(error, StoreUnavailableError):
             fail(str(error), _exit_code_of(error))
         case DuplicateTaskError():
             which = f": {error.existing}" if error.existing else ""
             fail(f"such a task exists already{which}; to take that one: --return-existing")
-        case IllegalMoveError() | InvalidTaskError() | HandlerLoadError() | SerializationError() | OSError():
-            fail(str(error))
+        case SourceRefusedError():
+            fail(f"{error}\n{_CREDENTIALS}", ExitCode.DENIED)
+        case EmbeddedPostgresError(__cause__=PermissionError()):
+            fail(str(error), ExitCode.DENIED)
+    for code, kinds in _EXIT_CODES.items():
+        if isinstance(error, kinds):
+            fail(str(error), code)
+    fail(
+        f"unexpected {type(error).__name__}: {error}\n"
+        "This is a defect; put -vv right behind tasker to see where it comes from."
+    )
+
+
+def _explain_answer(error: TaskerClientError) -> NoReturn:
+    match error:
+        case CredentialsRefusedError():
+            fail(f"{error.message}\n{_CREDENTIALS}", ExitCode.DENIED)
+        case PermissionDeniedError():
+            fail(_denied(error), ExitCode.DENIED)
         case _:
-            fail(
-                f"unexpected {type(error).__name__}: {error}\n"
-                "This is a defect; put -vv right behind tasker to see where it comes from."
-            )
+            fail(_with_details(error), _exit_code_of_answer(error))
+
+
+def _denied(error: TaskerClientError) -> str:
+    """Return what was not allowed, the permission that is missing, and which roles have it."""
+    operation = error.operation.replace("_", " ")
+    _, is_named, permission = error.message.partition(_MISSING_PERMISSION)
+    if not is_named:
+        return f"permission denied: {operation}: {error.message}"
+    roles = [role for role, permissions in ROLES.items() if permission in permissions]
+    return (
+        f"permission denied: {operation} needs the permission {permission}\n"
+        f"  It comes with the roles {', '.join(roles)}; to make such a credential: "
+        f"tasker auth create-key --role {roles[0]}"
+    )
 
 
 def _exit_code_of_answer(error: TaskerClientError) -> ExitCode:
     match error:
         case ResourceNotFoundError():
             return ExitCode.NOT_FOUND
-        case CredentialsRefusedError() | PermissionDeniedError():
-            return ExitCode.DENIED
         case ConnectionFailedError() | ServerUnavailableError():
             return ExitCode.UNREACHABLE
         case _:

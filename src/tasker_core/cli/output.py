@@ -67,6 +67,8 @@ class Options:
     quiet = False
     #: URL of the server to talk to, if one was named.
     server: str | None = None
+    #: Name of the profile that was named on the command line.
+    profile: str | None = None
     #: Where `print_json` writes, if not to standard output.
     document: IO[str] | None = None
 

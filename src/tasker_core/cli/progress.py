@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tasker_core.cli.output import STATE_ICONS, STATE_STYLES, first_line
 from tasker_core.cli.remote_operator import Operator
+from tasker_core.client import TaskerClientError
 from tasker_core.store import StoreError
 from tasker_core.template import Graph, TaskTemplate
 
@@ -72,7 +73,9 @@ async def _follow(view: _View) -> None:
 
 
 async def _look(view: _View) -> None:
-    with contextlib.suppress(StoreError):  # the database is away: what was stays shown until it is back
+    with contextlib.suppress(
+        StoreError, TaskerClientError
+    ):  # the engine is away: what was stays shown until it is back
         await view.look()
 
 
@@ -113,7 +116,7 @@ class _Lines:
             key = (change["step"], change["attempt"], change["to_state"], change["occurred_at"])
             if key not in self._seen:
                 self._seen.add(key)
-                self._console.print(_change_line(change), soft_wrap=True)
+                self._console.print(change_line(change), soft_wrap=True)
 
     def _show_numbers(self, steps: Sequence[_Step]) -> None:
         numbers = _numbers(steps)
@@ -123,7 +126,8 @@ class _Lines:
             self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {numbers}", soft_wrap=True)
 
 
-def _change_line(change: dict[str, Any]) -> str:
+def change_line(change: dict[str, Any]) -> str:
+    """Return a change of a task or step as a line with colours."""
     name = escape(change["step"] or "task")
     attempt = f" (attempt {change['attempt']})" if (change["attempt"] or 0) > 1 else ""
     error = f": {escape(first_line(change['error']['message']))}" if change["error"] else ""

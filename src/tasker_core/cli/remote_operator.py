@@ -1,19 +1,31 @@
 """The operator that a server is: the same verbs and views, over HTTP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
+from tasker_core.cli.remote_parts import (
+    RemoteAnalytics,
+    RemoteKeys,
+    RemoteTemplates,
+    RemoteWorkers,
+    changes_at_server,
+    get,
+    send,
+)
 from tasker_core.client import AsyncTaskerClient, ConflictError, PermissionDeniedError
-from tasker_core.client.calls import Call, Request
 from tasker_core.client.errors import ResourceNotFoundError
 from tasker_core.orchestration import (
+    DeadLetterNotFoundError,
     DuplicateTaskError,
     Engine,
     IllegalMoveError,
+    StepNotFoundError,
     TaskFilter,
     TaskNotFoundError,
     TaskRequest,
+    TemplateConflictError,
 )
 from tasker_core.serialization import rfc3339
 from tasker_core.states import TaskState
@@ -36,18 +48,30 @@ class RemoteOperator:
 
     def __init__(self, client: AsyncTaskerClient) -> None:
         self._client = client
+        self.templates = RemoteTemplates(client)
+        self.workers = RemoteWorkers(client)
+        self.analytics = RemoteAnalytics(client)
+        self.api_keys = RemoteKeys(client)
 
-    async def create_task(self, template: TaskTemplate, request: TaskRequest, *, return_existing: bool = False) -> UUID:
-        """Create a task, and register its template first if the credential allows it."""
+    async def create_from_file(self, template: TaskTemplate, request: TaskRequest) -> UUID:
+        """Create a task of a template that may not be registered yet; then it is, if the credential allows it."""
         try:
-            await self._client.register_template(template.to_dict())
-        except PermissionDeniedError:
-            pass  # then the server's own text of the template counts
-        except ConflictError as error:
+            await self.templates.register(template)
+        except TemplateConflictError as error:
             raise IllegalMoveError(
                 f"{template.identity} is registered with other content; change its version, or: "
                 "tasker template register --force"
             ) from error
+        except PermissionDeniedError as denied:
+            # Then the server's own text of the template counts, if it has one.
+            try:
+                return await self.create_task(template, request)
+            except ResourceNotFoundError:
+                raise denied from None
+        return await self.create_task(template, request)
+
+    async def create_task(self, template: TaskTemplate, request: TaskRequest, *, return_existing: bool = False) -> UUID:
+        """Create a task of a registered template."""
         body = {
             "name": template.name,
             "namespace": template.namespace_name,
@@ -61,8 +85,11 @@ class RemoteOperator:
             raise DuplicateTaskError(error.message, await self._create({**body, "return_existing": True})) from error
 
     async def _create(self, body: Json) -> UUID:
-        call = Call("create_task", Request("POST", "/v1/tasks", body=body), _json)
-        return UUID((await self._client.follow(call))["task_uuid"])
+        return UUID((await send(self._client, "create_task", "POST", "/v1/tasks", body))["task_uuid"])
+
+    def changes(self, task_uuid: UUID) -> AsyncIterator[Json]:
+        """Yield the changes of a task and its steps from its beginning, until it is over."""
+        return changes_at_server(self._client, task_uuid)
 
     async def wait(self, task_uuid: UUID, timeout: float | None = None) -> TaskState:
         """Wait until a task is over or blocked by failures."""
@@ -70,7 +97,7 @@ class RemoteOperator:
 
     async def task(self, task_uuid: UUID) -> Json:
         """Return a task."""
-        task = await self._get(f"/v1/tasks/{task_uuid}", _json, missing=task_uuid)
+        task = await self._get(f"/v1/tasks/{task_uuid}", _json, missing=TaskNotFoundError(task_uuid))
         return {key: value for key, value in task.items() if key != "steps"}
 
     async def tasks(
@@ -92,7 +119,7 @@ class RemoteOperator:
 
     async def steps(self, task_uuid: UUID) -> list[Json]:
         """Return all steps of a task, in template order."""
-        steps = await self._get(f"/v1/tasks/{task_uuid}/workflow_steps", list, missing=task_uuid)
+        steps = await self._get(f"/v1/tasks/{task_uuid}/workflow_steps", list, missing=TaskNotFoundError(task_uuid))
         return [_taken_apart(step) for step in steps]
 
     async def step_states(self, task_uuid: UUID) -> list[Json]:
@@ -110,11 +137,17 @@ class RemoteOperator:
 
     async def history(self, task_uuid: UUID) -> list[Json]:
         """Return every state change of a task and its steps, oldest first."""
-        return await self._get(f"/v1/tasks/{task_uuid}/history", lambda body: list(body["history"]), missing=task_uuid)
+        return await self._get(
+            f"/v1/tasks/{task_uuid}/history", lambda body: list(body["history"]), missing=TaskNotFoundError(task_uuid)
+        )
 
     async def why(self, task_uuid: UUID, step: str | None = None) -> list[Json]:
         """Return what each step of a task waits for."""
-        return await self._get(f"/v1/tasks/{task_uuid}/why", lambda body: list(body["steps"]), {"step": step})
+        path = f"/v1/tasks/{task_uuid}/why"
+        try:
+            return await get(self._client, "why", path, lambda body: list(body["steps"]), {"step": step})
+        except ResourceNotFoundError as error:
+            raise await self._missing(task_uuid, step) from error
 
     async def cancel_task(self, task_uuid: UUID, *, actor: str, reason: str, dry_run: bool = False) -> Json:
         """End a task and all its steps that are not done."""
@@ -140,11 +173,11 @@ class RemoteOperator:
 
     async def reset_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> Json:
         """Let a failed step start afresh."""
-        return await self._verb(task_uuid, f"workflow_steps/{step}/reset", actor=actor, reason=reason)
+        return await self._step_verb(task_uuid, step, "reset", actor=actor, reason=reason)
 
     async def resolve_step(self, task_uuid: UUID, step: str, *, actor: str, reason: str) -> Json:
         """Take a step for done without a result."""
-        return await self._verb(task_uuid, f"workflow_steps/{step}/resolve", actor=actor, reason=reason)
+        return await self._step_verb(task_uuid, step, "resolve", actor=actor, reason=reason)
 
     async def complete_step(
         self,
@@ -157,13 +190,8 @@ class RemoteOperator:
         metadata: Mapping[str, Any] | None = None,
     ) -> Json:
         """Give a step its result by hand."""
-        return await self._verb(
-            task_uuid,
-            f"workflow_steps/{step}/complete",
-            actor=actor,
-            reason=reason,
-            result=result,
-            metadata=metadata,
+        return await self._step_verb(
+            task_uuid, step, "complete", actor=actor, reason=reason, result=result, metadata=metadata
         )
 
     async def dlq_entries(
@@ -172,12 +200,16 @@ class RemoteOperator:
         """Return dead letters, newest first."""
         cursor = None if before is None else str(before)
         return await self._get(
-            "/v1/dlq", list, {"resolution_status": status, "dlq_reason": reason, "cursor": cursor, "limit": limit}
+            "/v1/dlq",
+            lambda body: [_as_engine_shows(entry) for entry in body],
+            {"resolution_status": status, "dlq_reason": reason, "cursor": cursor, "limit": limit},
         )
 
     async def dlq_entry(self, entry_uuid: UUID) -> Json:
         """Return one dead letter."""
-        return await self._get(f"/v1/dlq/entry/{entry_uuid}", _json)
+        return await self._get(
+            f"/v1/dlq/entry/{entry_uuid}", _as_engine_shows, missing=DeadLetterNotFoundError(entry_uuid)
+        )
 
     async def dlq_stats(self) -> list[Json]:
         """Return the numbers of dead letters by reason."""
@@ -188,12 +220,33 @@ class RemoteOperator:
     ) -> Json:
         """Close a dead letter, and do what it takes."""
         body = _given({"action": action, "actor": actor, "notes": notes, "dry_run": dry_run})
-        request = Request("POST", f"/v1/dlq/entry/{entry_uuid}/resolve", body=body)
-        return await self._client.follow(Call("resolve", request, _json))
+        path = f"/v1/dlq/entry/{entry_uuid}/resolve"
+        try:
+            return _as_engine_shows(await send(self._client, "resolve_dlq_entry", "POST", path, body))
+        except ResourceNotFoundError as error:
+            raise DeadLetterNotFoundError(entry_uuid) from error
 
     async def _verb(self, task_uuid: UUID, verb: str, **body: Any) -> Json:
-        request = Request("POST", f"/v1/tasks/{task_uuid}/{verb}", body=_given(body))
-        return await self._client.follow(Call(verb.rpartition("/")[2], request, _json))
+        try:
+            answer = await send(self._client, f"{verb}_task", "POST", f"/v1/tasks/{task_uuid}/{verb}", _given(body))
+        except ResourceNotFoundError as error:
+            raise await self._missing(task_uuid, body.get("step")) from error
+        return dict(answer)
+
+    async def _step_verb(self, task_uuid: UUID, step: str, verb: str, **body: Any) -> Json:
+        path = f"/v1/tasks/{task_uuid}/workflow_steps/{quote(step, safe='')}/{verb}"
+        try:
+            return dict(await send(self._client, f"{verb}_step", "POST", path, _given(body)))
+        except ResourceNotFoundError as error:
+            raise await self._missing(task_uuid, step) from error
+
+    async def _missing(self, task_uuid: UUID, step: str | None) -> LookupError:
+        """Return what is missing: the task, or only its step."""
+        try:
+            known = [found["name"] for found in await self.steps(task_uuid)]
+        except TaskNotFoundError as error:
+            return error
+        return StepNotFoundError(task_uuid, step or "", known)
 
     async def _get(
         self,
@@ -201,14 +254,12 @@ class RemoteOperator:
         parse: Callable[[Any], T],
         query: Mapping[str, Any] | None = None,
         *,
-        missing: UUID | None = None,
+        missing: LookupError | None = None,
     ) -> T:
         try:
-            return await self._client.follow(Call("get", Request("GET", path, query or {}, repeatable=True), parse))
+            return await get(self._client, "read", path, parse, query)
         except ResourceNotFoundError as error:
-            if missing is None:
-                raise
-            raise TaskNotFoundError(missing) from error
+            raise missing or error from error
 
 
 def _json(body: Any) -> Any:
@@ -229,7 +280,7 @@ def _written(request: TaskRequest) -> Json:
             "parent_correlation_id": request.parent_correlation_id and str(request.parent_correlation_id),
             "initiator": request.initiator or "tasker",
             "source_system": request.source_system or "cli",
-            "reason": request.reason or "Task requested",
+            "reason": request.reason,
             "tags": list(request.tags),
             "requested_at": request.requested_at and rfc3339(request.requested_at),
             "idempotency_key": request.idempotency_key,
@@ -248,13 +299,20 @@ def _query(wanted: TaskFilter) -> Json:
     }
 
 
+def _as_engine_shows(entry: Json) -> Json:
+    """Return a dead letter without the other name that a server has for its time."""
+    return {key: value for key, value in entry.items() if key != "created_at"}
+
+
 def _taken_apart(step: Json) -> Json:
     """Return a step with its result, metadata and error each by itself, as the engine shows it."""
-    results = step.pop("results") or {}
-    step["result"] = results.get("result") if results.get("success") else None
-    step["metadata"] = results.get("metadata")
-    step["error"] = results.get("error")
-    return step
+    results = step["results"] or {}
+    parts = {
+        "result": results.get("result") if results.get("success") else None,
+        "metadata": (results.get("metadata") or {}).get("custom") or None,
+        "error": results.get("error"),
+    }
+    return {**{key: value for key, value in step.items() if key != "results"}, **parts}
 
 
 #: What commands ask for: the engine itself, or a server that has it.

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import typer
 
 from tasker_core.cli import running
-from tasker_core.cli.common import DatabaseOption, read_context, run_async
+from tasker_core.cli.common import DatabaseOption, read_context, require_no_server, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.handlers import HandlersOption, find_handlers
 from tasker_core.cli.outcome import exit_code_of, print_outcome
@@ -64,6 +64,7 @@ def run(
 
     Exit codes: 0 the task completed, 6 it ended in failure, 1 it is not over or was refused.
     """
+    require_no_server("tasker run")
     if resume is not None and context is not None:
         raise typer.BadParameter("a task that is resumed has its context already", param_hint="--context")
     if as_json:

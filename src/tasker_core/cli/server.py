@@ -78,10 +78,10 @@ def server(
     ] = False,
     patience: PatienceOption = PATIENCE_SECONDS,
 ) -> None:
-    """Serve the HTTP API and the worker protocol until told to stop.
+    """Serve the HTTP API until told to stop.
 
     Any number of servers may share a database; each of them can do everything, and none is needed for the others.
-    The API is described at /api-docs/ui.
+    The API, which workers use, too, is described at /api-docs/ui.
 
     It logs when it starts and stops and what goes wrong; -v logs each request, too. log.level and log.format of the
     configuration say how much and in which form.

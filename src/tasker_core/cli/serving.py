@@ -55,18 +55,20 @@ class Job:
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """What a worker that is ready serves, and ``where``."""
+    """What a worker that is ready serves, ``where``, and where it answers health checks."""
 
     templates: int
     handlers: int
     where: str
+    health: str | None = None
 
     def announce(self, job: Job, who: str) -> None:
         """Print it as one line."""
         if not Options.quiet:
+            health = f"; health checks at {self.health}" if self.health else ""
             err.print(
                 f"[dim]{escape(who)}: {_count(self.handlers, 'handler')} of {_count(self.templates, 'template')}, "
-                f"{job.concurrency} at once; {escape(self.where)}[/]",
+                f"{job.concurrency} at once; {escape(self.where + health)}[/]",
                 soft_wrap=True,
             )
 
@@ -102,8 +104,8 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
             if found_work is None:
                 return 0
             worker, running, where = found_work
-            serving = Serving(len(templates), len(found.callables), where)
-            async with health_endpoint(job.health_bind, worker, name):
+            async with health_endpoint(job.health_bind, worker, name) as health:
+                serving = Serving(len(templates), len(found.callables), where, health)
                 if supervisor is None:
                     serving.announce(job, f"Worker {name}")
                     await _until_stopped(worker, running, requests, job)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tasker_core.cli import creating
+from tasker_core.cli import creating, watching
 from tasker_core.cli.common import DatabaseOption, operator, read_context, run_async
 from tasker_core.cli.errors import errors_explained
 from tasker_core.cli.operations import (
@@ -23,9 +23,20 @@ from tasker_core.cli.operations import (
     step_name,
 )
 from tasker_core.cli.outcome import exit_code_of, print_outcome
-from tasker_core.cli.output import JsonOption, Options, err, examples, first_line, out, print_json, styled_state, warn
+from tasker_core.cli.output import (
+    ExitCode,
+    JsonOption,
+    Options,
+    err,
+    examples,
+    first_line,
+    out,
+    print_json,
+    styled_state,
+    warn,
+)
 from tasker_core.cli.remote_operator import Operator
-from tasker_core.cli.templates import TemplateArgument, TemplateNameOption, choose
+from tasker_core.cli.templates import NamedTemplateArgument, TemplateName, TemplateNameOption, choose_named
 from tasker_core.orchestration import TaskFilter, TaskRequest
 from tasker_core.orchestration.create_tasks import MAX_PRIORITY
 from tasker_core.states import TaskState
@@ -39,6 +50,7 @@ app = typer.Typer(
         "tasker task list --status blocked_by_failures",
         "tasker task why TASK_UUID",
         "tasker task retry TASK_UUID",
+        "tasker task watch TASK_UUID",
         "tasker task get TASK_UUID --json",
     ),
 )
@@ -51,17 +63,24 @@ def _labels(tags: list[str] | None) -> list[str]:
 @app.command(
     epilog=examples(
         "tasker task create order.yaml --context '{\"order_id\": 7}'",
+        "tasker task create shop/order --context '{\"order_id\": 7}' --server https://tasker.example",
         "tasker task create order.yaml --context @order.json --idempotency-key order-7 --return-existing",
         "tasker task create order.yaml --requested-at 2030-01-31T08:00:00Z --priority 5",
         "tasker task create order.yaml --wait --timeout 60 --json",
     )
 )
 def create(
-    template: TemplateArgument,
+    template: NamedTemplateArgument,
     context: Annotated[
         str, typer.Option("--context", "-c", metavar="JSON|@FILE|-", help="The task's input, a JSON object.")
     ] = "{}",
     task: TemplateNameOption = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version", metavar="VERSION", help="Which version of a registered template.", show_default="the newest"
+        ),
+    ] = None,
     priority: Annotated[
         int,
         typer.Option(
@@ -138,14 +157,14 @@ def create(
             correlation_id=correlation_id,
             initiator=initiator,
             source_system="cli",
-            reason=reason,
+            reason=reason or "Task requested",
             tags=tags or (),
             requested_at=requested_at,
             idempotency_key=idempotency_key,
         )
-        chosen = choose(template, task).template
+        chosen = choose_named(template, task, version)
         job = creating.Job(
-            template=chosen,
+            template=chosen if isinstance(chosen, TemplateName) else chosen.template,
             request=request,
             return_existing=return_existing,
             wait=wait,
@@ -153,11 +172,11 @@ def create(
             database_url=database_url,
             quiet=as_json or Options.quiet,
         )
-        answer = run_async(lambda: creating.create(job))
+        answer, created_from = run_async(lambda: creating.create(job))
         if as_json:
             print_json(answer)
         elif wait:
-            print_outcome(answer, chosen)
+            print_outcome(answer, created_from)
         else:
             out.print(answer["task_uuid"])
     if wait:
@@ -291,6 +310,23 @@ def history(task: TaskArgument, database_url: DatabaseOption = None, as_json: Js
                 escape(first_line(_detail(change))),
             )
         out.print(table)
+
+
+@app.command(epilog=examples("tasker task watch TASK_UUID", "tasker task watch TASK_UUID --json"))
+def watch(
+    task: TaskArgument,
+    database_url: DatabaseOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print one JSON document a line: each change, and the end.")
+    ] = False,
+) -> None:
+    """Print what happened to a task and what happens to it, until it is over or blocked by failures.
+
+    Exit codes: 0 it completed, 6 it ended in failure or is blocked by failures.
+    """
+    with errors_explained():
+        state = run_async(lambda: watching.watch(task, database_url, as_json=as_json))
+    raise typer.Exit(ExitCode.OK if state is TaskState.COMPLETE else ExitCode.TASK_FAILED)
 
 
 @app.command(epilog=examples("tasker task why TASK_UUID", "tasker task why TASK_UUID charge_card --json"))

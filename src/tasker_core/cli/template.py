@@ -8,16 +8,24 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tasker_core.cli.common import DatabaseOption, operator, run_async
 from tasker_core.cli.errors import errors_explained
+from tasker_core.cli.operations import ActorOption
 from tasker_core.cli.output import ExitCode, JsonOption, complain, err, examples, fail, out, print_json, success
-from tasker_core.cli.templates import require_paths
+from tasker_core.cli.template_registration import register_files
+from tasker_core.cli.templates import identity, require_paths
 from tasker_core.template import Report, Severity, TaskTemplate, discover, inspect_file, load_file, mermaid, tree
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Check, list and draw task templates.",
-    epilog=examples("tasker template validate workflows/", "tasker template show order.yaml --format mermaid"),
+    help="Check, draw and register task templates.",
+    epilog=examples(
+        "tasker template validate workflows/",
+        "tasker template show order.yaml --format mermaid",
+        "tasker template register workflows/ --server https://tasker.example",
+        "tasker template registered",
+    ),
 )
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Template files, or directories to search.")]
@@ -114,6 +122,110 @@ def show(
         for template in templates:
             text = (mermaid if form is Format.MERMAID else tree)(template)
             out.print(text.rstrip("\n"), markup=False, soft_wrap=True)
+
+
+@app.command(
+    epilog=examples(
+        "tasker template register order.yaml",
+        "tasker template register workflows/ --server https://tasker.example",
+        "tasker template register order.yaml --force",
+    )
+)
+def register(
+    paths: Paths,
+    force: Annotated[
+        bool,
+        typer.Option("--force", metavar="", help="Replace other content of the same version; tasks keep theirs."),
+    ] = False,
+    actor: ActorOption = "",
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register templates, so that tasks can be created from them by name.
+
+    One that cannot be registered does not stop the others. Tasks that exist keep the content they were created with.
+
+    Exit codes: 0 all are registered, 1 one is not valid, or its version is registered with other content.
+    """
+
+    async def work() -> list[dict[str, Any]]:
+        async with operator(database_url) as opened:
+            return await register_files(opened.templates, paths, actor=actor, force=force)
+
+    with errors_explained():
+        require_paths(paths)
+        rows = run_async(work)
+        if as_json:
+            print_json({"templates": rows})
+        else:
+            for row in rows:
+                if row["error"] is None:
+                    success(f"{row['outcome']}: {row['namespace']}/{row['name']}/{row['version']}")
+                else:
+                    for line in row["error"].splitlines():
+                        complain(line)
+        if not rows:
+            fail(f"there are no templates in {', '.join(map(str, paths))}", ExitCode.NOT_FOUND)
+        if any(row["error"] is not None for row in rows):
+            raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command(epilog=examples("tasker template registered", "tasker template registered -n shop --json"))
+def registered(
+    namespaces: Annotated[
+        list[str] | None, typer.Option("-n", "--namespace", metavar="NAME", help="Only this one; may be repeated.")
+    ] = None,
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the templates that are registered, the newest version of each first."""
+
+    async def work() -> list[dict[str, Any]]:
+        async with operator(database_url) as opened:
+            return await opened.templates.list(namespaces or None)
+
+    with errors_explained():
+        found = run_async(work)
+        if as_json:
+            print_json({"templates": found})
+        elif not found:
+            err.print("no registered templates")
+        else:
+            table = Table("Template", "Version", "Steps", "Registered", "By", box=None, header_style="bold")
+            for row in found:
+                table.add_row(
+                    escape(f"{row['namespace']}/{row['name']}"),
+                    escape(row["version"]),
+                    str(row["step_count"]),
+                    row["registered_at"][:19],
+                    escape(row["registered_by"] or ""),
+                )
+            out.print(table)
+
+
+@app.command(epilog=examples("tasker template unregister shop/order 1.0.0"))
+def unregister(
+    name: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The template.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version of it that is to go.")],
+    database_url: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let no more tasks be created by name from a version of a template.
+
+    Tasks that exist go on.
+    """
+    namespace, short_name = identity(name)
+
+    async def work() -> None:
+        async with operator(database_url) as opened:
+            await opened.templates.delete(namespace, short_name, version)
+
+    with errors_explained():
+        run_async(work)
+        if as_json:
+            print_json({"namespace": namespace, "name": short_name, "version": version, "deleted": True})
+        else:
+            success(f"unregistered: {namespace}/{short_name}/{version}")
 
 
 def _files(paths: list[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,21 @@ from tasker_core.template.discover import DiscoveredTemplate
 
 _MOST_WARNINGS = 5
 
+#: Namespace of a template whose namespace is not said.
+_DEFAULT_NAMESPACE = "default"
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateName:
+    """A registered template. Without a version it is the newest one."""
+
+    namespace: str
+    name: str
+    version: str | None
+
+
 TemplateArgument = Annotated[
     Path, typer.Argument(metavar="TEMPLATE", help="Template file, or a directory of templates (then see --task).")
 ]
@@ -20,6 +36,33 @@ TemplateArgument = Annotated[
 TemplateNameOption = Annotated[
     str | None, typer.Option("--task", metavar="NAME", help="Which template, if there are several.")
 ]
+
+
+NamedTemplateArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TEMPLATE",
+        help="Template file, a directory of templates (then see --task), or where there is none of them: "
+        "NAMESPACE/NAME of a registered template.",
+    ),
+]
+
+
+def identity(text: str) -> tuple[str, str]:
+    """Return the namespace and the name that ``NAMESPACE/NAME`` stands for; the namespace may be left out."""
+    namespace, slash, name = text.rpartition("/")
+    return (namespace, name) if slash else (_DEFAULT_NAMESPACE, name)
+
+
+def choose_named(path: Path, name: str | None, version: str | None) -> DiscoveredTemplate | TemplateName:
+    """Return the template of a file or directory as `choose` does, or else the name of a registered one."""
+    if path.exists() or path.suffix in _YAML or path.is_absolute() or len(path.parts) > 2:
+        if version is not None and path.exists():
+            raise typer.BadParameter(f"{path} says its version itself", param_hint="--version")
+        return choose(path, name)
+    if name is not None:
+        raise typer.BadParameter(f"it is for directories, and there is no directory {path}", param_hint="--task")
+    return TemplateName(*identity(str(path)), version)
 
 
 def require_paths(paths: Sequence[Path]) -> None:

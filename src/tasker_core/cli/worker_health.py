@@ -1,5 +1,6 @@
 """The health checks of a worker process, over HTTP."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -15,19 +16,21 @@ from tasker_core.step_worker import StepWorker
 
 
 @contextlib.asynccontextmanager
-async def health_endpoint(bind: str | None, worker: StepWorker, name: str) -> AsyncIterator[None]:
-    """Answer health checks at ``host:port`` while the body runs; None for no such place."""
+async def health_endpoint(bind: str | None, worker: StepWorker, name: str) -> AsyncIterator[str | None]:
+    """Answer health checks at ``host:port`` while the body runs, and yield the URL; None for no such place."""
     if bind is None:
-        yield
+        yield None
         return
     host, _, port = bind.rpartition(":")
-    async with listening(health_app(worker, name), Address(host.strip("[]"), int(port)), shutdown_seconds=1):
-        yield
+    address = Address(host.strip("[]"), int(port))
+    async with listening(health_app(worker, name), address, shutdown_seconds=1) as started:
+        yield started.url
 
 
 def health_app(worker: StepWorker, name: str) -> FastAPI:
     """Return an application with ``/health``, ``/health/live``, ``/health/ready`` and ``/metrics`` of a worker."""
     app = FastAPI(title="Tasker Worker API", openapi_url=None)
+    app.state.stopping = asyncio.Event()  # every application that is served has one
     started = time.monotonic()
 
     def answer(status: str, **more: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ task, unmet dependencies before a pause, a pause before a time that has not come
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from tasker_core.engine.expansion import Structure, Verdict, verdicts
@@ -416,4 +416,4 @@ def _first_names(steps: Sequence[StepFacts]) -> tuple[str, ...]:
 
 
 def _time(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="seconds") if moment is not None else "an unknown time"
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment is not None else "an unknown time"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from tasker_core.serialization import rfc3339
+
 #: Earlier cursors that a checkpoint remembers.
 HISTORY_LIMIT = 50
 
@@ -46,7 +48,7 @@ def advance(previous: Mapping[str, Any] | None, result: object, *, now: datetime
         raise InvalidCheckpointError(
             f"items_processed fell from {previous['items_processed']} to {items}; it counts from the step's beginning"
         )
-    timestamp = now.isoformat()
+    timestamp = rfc3339(now)
     history = [*previous.get("history", ()), {"cursor": cursor, "timestamp": timestamp}]
     return {
         "cursor": cursor,

@@ -11,7 +11,6 @@ from tasker_core import identifiers, serialization
 from tasker_core.engine.planner import Plan
 from tasker_core.store import NewTask
 from tasker_core.template import IdentityStrategy, SchemaViolation, context_violations
-from tasker_core.template.schema import MAX_STRING_CHARACTERS
 
 #: Widest priority either way. A point is worth ten hours of waiting.
 MAX_PRIORITY = 100
@@ -81,9 +80,6 @@ def prepare(request: TaskRequest, plan: Plan) -> NewTask:
         lines = "".join(f"\n  {v.pointer or '/'}: {v.message}" for v in violations)
         raise InvalidTaskError(f"the context does not fit {plan.template.identity}:{lines}", violations)
     context = _encoded("context", request.context)
-    long_keys = _long_keys(request.context) if len(context) > MAX_STRING_CHARACTERS else []
-    if long_keys:
-        raise InvalidTaskError("a key of the context is too long", long_keys)
     tags = _encoded("tags", list(request.tags)) if request.tags else None
     for name in ("initiator", "source_system", "reason"):
         _encoded(name, getattr(request, name))
@@ -125,23 +121,6 @@ def identity_hash(request: TaskRequest, plan: Plan) -> bytes | None:
     else:
         kind, content = b"context", serialization.canonical(request.context)
     return hashlib.sha256(b"\0".join((kind, plan.named_task_uuid.bytes, content))).digest()
-
-
-def _long_keys(context: dict[str, Any]) -> list[SchemaViolation]:
-    """Return where a context has keys that are longer than a string may be."""
-    violations = []
-    pending: list[tuple[str, Any]] = [("", context)]
-    while pending:
-        pointer, value = pending.pop()
-        if isinstance(value, dict):
-            for key in value:
-                if len(key) > MAX_STRING_CHARACTERS:
-                    message = f"A key of {len(key)} characters, more than {MAX_STRING_CHARACTERS}"
-                    violations.append(SchemaViolation(pointer, message))
-            pending += [(f"{pointer}/{key}", item) for key, item in value.items()]
-        elif isinstance(value, list | tuple):
-            pending += [(f"{pointer}/{position}", item) for position, item in enumerate(value)]
-    return violations
 
 
 def _start(moment: datetime | None) -> datetime | None:

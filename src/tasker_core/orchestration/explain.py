@@ -10,6 +10,7 @@ from tasker_core.engine.blockers import Explanation, StepFacts, TaskFacts
 from tasker_core.orchestration.operations import StepNotFoundError, TaskNotFoundError
 from tasker_core.orchestration.plans import Plans
 from tasker_core.orchestration.structures import structure_of
+from tasker_core.serialization import rfc3339
 from tasker_core.states import StepState, TaskState
 from tasker_core.store import Store
 from tasker_core.store.explain import read_standing
@@ -58,4 +59,4 @@ def _view(explanation: Explanation) -> dict[str, Any]:
     view["blocker"] = explanation.blocker.value
     view["explanation"] = view.pop("sentence")
     view["waits_for"] = list(explanation.waits_for)
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in view.items()}
+    return {key: rfc3339(value) if isinstance(value, datetime) else value for key, value in view.items()}

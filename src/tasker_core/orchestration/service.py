@@ -32,6 +32,7 @@ from tasker_core.orchestration.rescuer import Rescuer
 from tasker_core.orchestration.sweeper import Sweeper
 from tasker_core.orchestration.task_details import TaskDetails
 from tasker_core.orchestration.template_registry import TemplateRegistry
+from tasker_core.orchestration.workers import Workers
 from tasker_core.states import TaskState
 from tasker_core.store import (
     Database,
@@ -105,6 +106,7 @@ class Engine:
         self.backlog = Backlog(self.store)
         self.feed = Feed(self.store)
         self.api_keys = ApiKeys(self.store)
+        self.workers = Workers(self.store, lease_seconds)
         self._ready_listeners: list[Callable[[], None]] = []
         self._cancel_listeners: list[Callable[[], None]] = []
         self._waiting: defaultdict[UUID, set[_Waiter]] = defaultdict(set)
@@ -374,8 +376,10 @@ class Engine:
         """Give a step its result by hand; the steps after it go on with it.
 
         The result of a decision or analyzer must hold its outcome. As :meth:`cancel_task`; also raises
-        StepNotFoundError.
+        StepNotFoundError, and ValueError if the result is None.
         """
+        if result is None:
+            raise ValueError("a step is completed with a result; to take it for done without one, resolve it")
         audit = Audit("complete", actor, reason)
         return self._operated(await self._operations.complete_step(task_uuid, step, result, audit, metadata=metadata))
 

@@ -45,6 +45,7 @@ class ServerOptions:
         environment: name of the environment, for display.
         name: this process's name in the history; ``hostname-pid`` by default.
         admission: when creation of tasks is refused for a while.
+        log_requests: log a line for each request, at level info.
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
@@ -54,6 +55,7 @@ class ServerOptions:
     environment: str | None = None
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
+    log_requests: bool = False
 
 
 class Open:
@@ -132,5 +134,6 @@ def create_app(
         metrics=app.state.metrics,
         max_body_bytes=options.max_body_bytes,
         timeout_seconds=options.request_timeout_seconds,
+        log_requests=options.log_requests,
     )
     return app

@@ -1,5 +1,6 @@
 """One envelope for every error: ``{"error": {"code", "message", ...}}``."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ _MESSAGES: Final = {404: "Resource not found", 405: "This method is not allowed 
 #: Parts of a request, as the framework names them, that are not part of a field's name.
 _PLACES: Final = {"body", "query", "path", "header"}
 
+_UNSENDABLE: Final = re.compile("[\\0\ud800-\udfff]")
+
 log = structlog.get_logger("tasker.server")
 
 
@@ -58,7 +61,7 @@ class ApiError(Exception):
         code: str,
         message: str,
         *,
-        details: Sequence[Mapping[str, Any]] = (),
+        details: Sequence[Mapping[str, str]] = (),
         retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -70,15 +73,19 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        """Return it as a response."""
-        error: dict[str, Any] = {"code": self.code, "message": self.message}
+    def described(self) -> dict[str, Any]:
+        """Return it as the content of the envelope; characters that no answer may hold are replaced."""
+        error: dict[str, Any] = {"code": self.code, "message": _sendable(self.message)}
         if self.details:
-            error["details"] = self.details
+            error["details"] = [{key: _sendable(text) for key, text in detail.items()} for detail in self.details]
         if self.retry_after is not None:
             error["retry_after_seconds"] = self.retry_after
-            self.headers["Retry-After"] = str(self.retry_after)
-        return reply({"error": error}, status=self.status, headers=self.headers)
+        return error
+
+    def response(self) -> Response:
+        """Return it as a response."""
+        retry = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return reply({"error": self.described()}, status=self.status, headers=self.headers | retry)
 
 
 def bad_request(message: str) -> ApiError:
@@ -96,7 +103,7 @@ def conflict(message: str) -> ApiError:
     return ApiError(409, "CONFLICT", message)
 
 
-def invalid(message: str, details: Sequence[Mapping[str, Any]] = ()) -> ApiError:
+def invalid(message: str, details: Sequence[Mapping[str, str]] = ()) -> ApiError:
     """Return the error for a body of the right syntax and the wrong content."""
     return ApiError(422, "VALIDATION_ERROR", message, details=details)
 
@@ -133,16 +140,24 @@ def translated(error: Exception) -> ApiError:
 
 
 def install(app: FastAPI) -> None:
-    """Let an application answer every error in the envelope."""
+    """Let an application answer every error in the envelope.
+
+    A path with a slash at its end is one of them: a redirect would name the address that this server has behind a
+    proxy.
+    """
+    app.router.redirect_slashes = False
 
     async def answer(_request: Request, error: Exception) -> Response:
         return translated(error).response()
 
-    async def answer_http(_request: Request, error: Exception) -> Response:
+    async def answer_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "BAD_REQUEST")
         message = _MESSAGES.get(error.status_code, str(error.detail))
-        return ApiError(error.status_code, code, message, headers=error.headers).response()
+        headers = {**(error.headers or {})}
+        if error.status_code == 405:
+            headers |= _allowed(request)
+        return ApiError(error.status_code, code, message, headers=headers).response()
 
     async def answer_invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -174,6 +189,18 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     return invalid("Request body failed validation", details)
 
 
+def _allowed(request: Request) -> dict[str, str]:
+    """Return the header with the methods that the path has; the framework knows those of one route only."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}
+
+
+def _sendable(text: str) -> str:
+    """Return a text without NUL and halves of surrogate pairs, which may be an echo of the request."""
+    return _UNSENDABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _field(location: Sequence[Any]) -> str:
     names = location[1:] if location and location[0] in _PLACES else location
     return ".".join(str(name) for name in names) or "body"
@@ -183,4 +210,4 @@ def _invalid_task(error: InvalidTaskError) -> ApiError:
     if not error.violations:
         return bad_request(str(error))
     details = [{"field": f"context{violation.pointer}", "message": violation.message} for violation in error.violations]
-    return invalid("The context does not fit the template's input_schema", details)
+    return invalid("The context is not accepted", details)

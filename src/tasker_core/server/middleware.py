@@ -32,13 +32,23 @@ class RequestMiddleware:
         max_body_bytes: largest body that is read; larger ones are answered with 413.
         timeout_seconds: longest time until a response begins; then 408. Routes that wait on purpose add their own
             waiting time by ``scope["state"]["extra_seconds"]``.
+        log_requests: log a line for each request, once it is answered.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, max_body_bytes: int, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        max_body_bytes: int,
+        timeout_seconds: float,
+        log_requests: bool = False,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = timeout_seconds
+        self._log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -51,9 +61,11 @@ class RequestMiddleware:
         try:
             await self._within_time(scope, exchange)
         finally:
+            answered = exchange.answered_at or time.perf_counter()
+            if self._log_requests:
+                _log_request(scope, exchange.status or _NO_ANSWER, answered - started)
             structlog.contextvars.unbind_contextvars("request_id")
             route = getattr(scope.get("route"), "path", "unmatched")
-            answered = exchange.answered_at or time.perf_counter()
             self._metrics.request(scope["method"], route, exchange.status or _NO_ANSWER, answered - started)
 
     async def _within_time(self, scope: Scope, exchange: "_Exchange") -> None:
@@ -84,6 +96,18 @@ class RequestMiddleware:
         # The limit of time is over and done with.
         exchange.on_start = None
         await error.response()(scope, exchange.receive, exchange.send)
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    caller = scope.get("state", {}).get("caller")
+    log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        milliseconds=round(1000 * seconds, 1),
+        subject=None if caller is None else caller.subject,
+    )
 
 
 class _BodyTooLargeError(HTTPException):

@@ -7,12 +7,23 @@ from typing import Any, Final
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
+from tasker_core.server.auth_options import AuthOptions
 from tasker_core.server.schemas.errors import ErrorBody
 
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
 
 #: What the framework says about bodies that it refuses; we answer in our envelope.
 _FRAMEWORK_SCHEMAS: Final = ("HTTPValidationError", "ValidationError")
+
+_CONVENTIONS: Final = """Every error is `{"error": {"code", "message"}}`, with `details` for single fields.
+
+Times are RFC 3339 in UTC, as in `2030-01-31T08:00:00.000000Z`; one that is sent without a zone is taken as UTC.
+
+Query parameters that nobody knows are passed over. Fields of bodies that nobody knows are refused, except in the worker
+protocol.
+
+Paths have no slash at the end; there is nothing at those that do (404). A path answers the methods that are listed here
+and no others, `HEAD` and `OPTIONS` included (405, with `Allow`)."""
 
 _PAGE: Final = {
     "ui": ("page.html", "text/html"),
@@ -24,12 +35,12 @@ _PAGE: Final = {
 _POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'"
 
 
-def install(app: FastAPI, *, api_key_header: str = "X-API-Key") -> None:
+def install(app: FastAPI) -> None:
     """Let an application describe itself at ``/api-docs/openapi.json`` and show that at ``/api-docs/ui``."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, api_key_header)
+            app.openapi_schema = _document(app)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -46,11 +57,11 @@ def _page(file: str, media_type: str) -> Any:
     return page
 
 
-def _document(app: FastAPI, api_key_header: str) -> dict[str, Any]:
+def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
-        description=app.description,
+        description=f"{app.description}\n\n{_CONVENTIONS}",
         license_info=app.license_info,
         routes=app.routes,
         separate_input_output_schemas=app.separate_input_output_schemas,
@@ -65,9 +76,12 @@ def _document(app: FastAPI, api_key_header: str) -> dict[str, Any]:
         schemas["ErrorBody"] = error
     for operation in _operations(document):
         _set_right(operation)
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _without_null(parameter["schema"])
+    options: AuthOptions = getattr(app.state.authenticator, "options", AuthOptions())
     components["securitySchemes"] = {
         "bearer_auth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        "api_key_auth": {"type": "apiKey", "in": "header", "name": api_key_header},
+        "api_key_auth": {"type": "apiKey", "in": "header", "name": options.api_key_header},
     }
     return document
 
@@ -75,6 +89,14 @@ def _document(app: FastAPI, api_key_header: str) -> dict[str, Any]:
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
         yield from (operation for operation in path.values() if "responses" in operation)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that may be left out as that of one that is there, which is never null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    return {**options[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
 
 
 def _set_right(operation: dict[str, Any]) -> None:

@@ -67,16 +67,21 @@ def requires_credentials() -> dict[str, Any]:
 
 
 def router(tag: str, prefix: str = "") -> APIRouter:
-    """Return a router of guarded routes."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute)
+    """Return a router of guarded routes, whose functions' names are the operations' ids."""
+    return APIRouter(
+        prefix=prefix, tags=[tag], route_class=GuardedRoute, generate_unique_id_function=lambda route: route.name
+    )
 
 
-def _caller(request: Request) -> Caller:
+# Coroutines, since the framework runs plain functions on threads, which takes longer than all that they do.
+
+
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Seconds that requests under way have to finish once the server is told to stop.
 DEFAULT_SHUTDOWN_SECONDS: Final = 10.0
@@ -67,6 +68,11 @@ class HttpServer:
         self._app.state.stopping.set()
         self._server.should_exit = True
 
+    def leave(self) -> None:
+        """End without waiting for requests under way."""
+        self.stop()
+        self._server.force_exit = True
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
@@ -96,10 +102,12 @@ async def listening(
 
     Raises:
         ServingError: the address cannot be listened on, or the certificate cannot be used.
+        Exception: whatever kept the application from starting.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what matters of it becomes our errors and answers
+    failures: list[Exception] = []
     config = uvicorn.Config(
-        app,
+        _noting(failures, app),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -122,7 +130,7 @@ async def listening(
         up.cancel()
         if running.done():
             running.result()
-            raise ServingError("the application did not start")
+            raise failures[0] if failures else ServingError("the application did not start")
         started = HttpServer(address.url(listener.getsockname()[1]), app, server, running)
         try:
             yield started
@@ -134,11 +142,23 @@ async def listening(
         listener.close()
 
 
+def _noting(failures: list[Exception], app: FastAPI) -> ASGIApp:
+    """Return the application, which notes why it could not start; uvicorn only logs that."""
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] == "lifespan":
+                failures.append(error)
+            raise
+
+    return noting
+
+
 async def _serve(server: _Server, listener: socket.socket) -> None:
-    try:
+    with contextlib.suppress(SystemExit):  # how uvicorn says that it could not start
         await server.serve(sockets=[listener])
-    except SystemExit as error:  # how uvicorn says that it could not start
-        raise ServingError("the application did not start") from error
 
 
 def _listener(address: Address) -> socket.socket:
@@ -148,4 +168,6 @@ def _listener(address: Address) -> socket.socket:
             (address.host, address.port), family=family, backlog=2048, reuse_port=address.shared
         )
     except OSError as error:
-        raise ServingError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+        # asyncio and the socket module repeat the address in what the system says.
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise ServingError(f"cannot listen on {address.host}:{address.port}: {reason}") from error

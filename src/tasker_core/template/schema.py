@@ -69,7 +69,7 @@ def context_violations(template: TaskTemplate, context: Any) -> list[SchemaViola
     """Return what keeps a context from being one of the template's tasks.
 
     A context is a JSON object of at most 1 MiB, 10 levels of nesting, 1000 entries in one object or array and
-    10,000 characters in one string, and fits the template's ``input_schema``, which is looked at once the
+    10,000 characters in one string or key, and fits the template's ``input_schema``, which is looked at once the
     limits hold.
     """
     if not isinstance(context, dict):
@@ -192,6 +192,11 @@ def _structure_violations(context: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if len(value) > MAX_CONTAINER_ITEMS:
             yield pointer, f"{len(value)} entries, more than {MAX_CONTAINER_ITEMS}"
             continue
+        if isinstance(value, dict):
+            for key in value:
+                # Keys that are no text cannot be encoded, which is found later.
+                if isinstance(key, str) and len(key) > MAX_STRING_CHARACTERS:
+                    yield pointer, f"A key of {len(key)} characters, more than {MAX_STRING_CHARACTERS}"
         items = value.items() if isinstance(value, dict) else enumerate(value)
         pending.extend((f"{pointer}/{_escaped(key)}", depth + 1, item) for key, item in items)
 

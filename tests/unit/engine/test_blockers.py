@@ -167,7 +167,7 @@ def test_a_lease_says_who_since_when_and_until_when() -> None:
     answer = only(LEASED)
     assert (answer.worker, answer.since, answer.until) == ("w1", BEFORE, AFTER)
     assert answer.sentence == (
-        "worker w1 runs it since 2026-03-01T11:55:00+00:00, leased until 2026-03-01T12:05:00+00:00"
+        "worker w1 runs it since 2026-03-01T11:55:00Z, leased until 2026-03-01T12:05:00Z"
     )
 
 
@@ -198,26 +198,26 @@ def test_a_back_off_says_until_when_and_why() -> None:
     answer = only(BACKOFF)
     assert answer.until == AFTER
     assert answer.sentence == (
-        "its last attempt failed (permanent_error: no such account); the next is due at 2026-03-01T12:05:00+00:00"
+        "its last attempt failed (permanent_error: no such account); the next is due at 2026-03-01T12:05:00Z"
     )
 
 
 def test_a_delayed_start_says_when_it_is() -> None:
-    assert (only(DELAYED).until, only(DELAYED).sentence) == (AFTER, "the task is to start at 2026-03-01T12:05:00+00:00")
+    assert (only(DELAYED).until, only(DELAYED).sentence) == (AFTER, "the task is to start at 2026-03-01T12:05:00Z")
 
 
 def test_a_missing_worker_is_told_by_its_handler_and_when_one_was_last_seen() -> None:
     never, once = only(ABANDONED), only({**ABANDONED, "worker_seen_at": BEFORE})
     assert never.sentence == "no live worker has a handler for shop.a; none ever had"
     assert once.sentence == (
-        "no live worker has a handler for shop.a; one that had was last seen at 2026-03-01T11:55:00+00:00"
+        "no live worker has a handler for shop.a; one that had was last seen at 2026-03-01T11:55:00Z"
     )
 
 
 def test_a_pause_says_who_since_when_and_why() -> None:
     answer = only({**READY, "status": "held"}, PAUSED)
     assert answer.since == BEFORE
-    assert answer.sentence == "the task is paused since 2026-03-01T11:55:00+00:00 by ada: stock-taking"
+    assert answer.sentence == "the task is paused since 2026-03-01T11:55:00Z by ada: stock-taking"
 
 
 def test_the_end_of_a_task_says_by_whom_and_why() -> None:

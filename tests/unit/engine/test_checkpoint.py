@@ -8,7 +8,7 @@ import pytest
 from tasker_core.engine.checkpoint import HISTORY_LIMIT, InvalidCheckpointError, advance, is_yield
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-TIME = "2026-03-01T12:00:00+00:00"
+TIME = "2026-03-01T12:00:00.000000Z"
 
 
 def yielded(cursor: Any, items: Any = 0, **fields: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def test_a_later_checkpoint_adds_to_the_history_the_newest_last() -> None:
     first = advance(None, yielded(25), now=NOW)
     second = advance(first, yielded(50), now=NOW + timedelta(seconds=1))
     assert [entry["cursor"] for entry in second["history"]] == [25, 50]
-    assert second["history"][1]["timestamp"] == second["timestamp"] == "2026-03-01T12:00:01+00:00"
+    assert second["history"][1]["timestamp"] == second["timestamp"] == "2026-03-01T12:00:01.000000Z"
 
 
 def test_the_history_keeps_the_last_fifty() -> None:

@@ -46,7 +46,7 @@ _Limit = Annotated[int, Query(ge=1, le=1000)]
     responses={200: {"model": list[DlqEntry]}, **errors()},
     summary="List dead letters",
 )
-async def list_entries(
+async def list_dead_letters(
     engine: EngineParameter,
     caller: CallerParameter,
     resolution_status: Annotated[StatusInput | None, Query()] = None,
@@ -74,7 +74,7 @@ async def list_entries(
     responses={200: {"model": DlqEntry}, **errors(404)},
     summary="Look at a task's newest dead letter",
 )
-async def get_entry_of_task(engine: EngineParameter, caller: CallerParameter, task_uuid: UUID) -> Response:
+async def get_dead_letter_of_task(engine: EngineParameter, caller: CallerParameter, task_uuid: UUID) -> Response:
     """Show the newest dead letter of a task."""
     entry = await dead_letters.newest_entry(engine.store, task_uuid, caller.visible())
     if entry is None:
@@ -88,7 +88,7 @@ async def get_entry_of_task(engine: EngineParameter, caller: CallerParameter, ta
     responses={200: {"model": DlqEntry}, **errors(404)},
     summary="Look at a dead letter",
 )
-async def get_entry(engine: EngineParameter, caller: CallerParameter, dlq_entry_uuid: UUID) -> Response:
+async def get_dead_letter(engine: EngineParameter, caller: CallerParameter, dlq_entry_uuid: UUID) -> Response:
     """Show a dead letter."""
     return reply(_shown(await _entry(engine, caller, dlq_entry_uuid)))
 
@@ -99,7 +99,7 @@ async def get_entry(engine: EngineParameter, caller: CallerParameter, dlq_entry_
     responses={200: {"model": UpdateInvestigationResponse}, **errors(404, 409, 413, 415, 422)},
     summary="Note what is known about a dead letter",
 )
-async def update_entry(
+async def update_dead_letter(
     request: Request, engine: EngineParameter, caller: CallerParameter, dlq_entry_uuid: UUID
 ) -> Response:
     """Note what was found out about a dead letter; its task is left alone. An entry that is closed stays closed."""
@@ -129,7 +129,7 @@ async def update_entry(
     responses={200: {"model": DlqResolution}, **errors(404, 409, 413, 415, 422)},
     summary="Resolve a dead letter",
 )
-async def resolve_entry(
+async def resolve_dead_letter(
     request: Request, engine: EngineParameter, caller: CallerParameter, dlq_entry_uuid: UUID
 ) -> Response:
     """Close a dead letter and do what it takes about its task."""
@@ -151,7 +151,7 @@ async def resolve_entry(
     responses={200: {"model": list[DlqStats]}, **errors()},
     summary="Count dead letters",
 )
-async def get_stats(engine: EngineParameter, caller: CallerParameter) -> Response:
+async def count_dead_letters(engine: EngineParameter, caller: CallerParameter) -> Response:
     """Count dead letters by reason; reasons without any are left out."""
     return reply(await dead_letters.numbers(engine.store, caller.visible()))
 
@@ -162,7 +162,9 @@ async def get_stats(engine: EngineParameter, caller: CallerParameter) -> Respons
     responses={200: {"model": list[DlqInvestigationQueueEntry]}, **errors()},
     summary="List open dead letters by urgency",
 )
-async def list_to_investigate(engine: EngineParameter, caller: CallerParameter, limit: _Limit = 100) -> Response:
+async def list_dead_letters_to_investigate(
+    engine: EngineParameter, caller: CallerParameter, limit: _Limit = 100
+) -> Response:
     """List open dead letters, the most pressing ones first."""
     return reply(await dead_letters.to_investigate(engine.store, namespaces=caller.visible(), limit=limit))
 
@@ -173,7 +175,7 @@ async def list_to_investigate(engine: EngineParameter, caller: CallerParameter, 
     responses={200: {"model": list[StalenessMonitoring]}, **errors()},
     summary="List tasks by how near they are to being stale",
 )
-async def list_staleness(engine: EngineParameter, caller: CallerParameter, limit: _Limit = 100) -> Response:
+async def list_stale_tasks(engine: EngineParameter, caller: CallerParameter, limit: _Limit = 100) -> Response:
     """List tasks under way: those that are stale, those that soon will be (from 80 % of the limit on), then others.
 
     The time in a state counts while nobody is there who could go on with the task.

@@ -13,6 +13,7 @@ from tasker_core.server.routes.tasks import TaskPath, visible_task
 from tasker_core.server.routing import CallerParameter, EngineParameter, requires
 from tasker_core.server.routing import router as new_router
 from tasker_core.server.schemas.errors import errors
+from tasker_core.server.schemas.events import StreamedEvent
 from tasker_core.server.streams import KEEP_ALIVE_SECONDS, EventStream, Streams
 
 router = new_router("events")
@@ -25,15 +26,26 @@ reaches. The event is `task` or `step`, its data one line of JSON (ChangeEvent).
 
 _ANSWER: dict[str, Any] = {
     "description": "Events until the stream ends",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    # Before OpenAPI 3.2 the schema of such an answer is that of one event.
+    "content": {"text/event-stream": {"schema": StreamedEvent.model_json_schema()}},
 }
 
 
+_EVENT_ID: dict[str, Any] = {"pattern": "^([0-9]{1,17}-[0-3]-[0-9]{1,18})?$"}
+
+
 def _last_seen(
-    header: Annotated[str | None, Header(alias="Last-Event-ID", description="The last event that was seen.")] = None,
+    header: Annotated[
+        str, Header(alias="Last-Event-ID", description="The last event that was seen.", json_schema_extra=_EVENT_ID)
+    ] = "",
     parameter: Annotated[
-        str | None, Query(alias="last_event_id", description="The same, for clients that cannot set headers.")
-    ] = None,
+        str,
+        Query(
+            alias="last_event_id",
+            description="The same, for clients that cannot set headers.",
+            json_schema_extra=_EVENT_ID,
+        ),
+    ] = "",
 ) -> Position | None:
     text = header or parameter
     if not text:
@@ -83,7 +95,7 @@ async def follow_task(
     status_code=200,
     responses={**errors(), 200: _ANSWER},
 )
-async def follow_all(
+async def follow_tasks(
     caller: CallerParameter,
     engine: EngineParameter,
     streams: _StreamsParameter,

@@ -37,7 +37,7 @@ _TIMEOUT: dict[int | str, dict[str, Any]] = {408: {"model": ErrorBody, "descript
 
 
 @router.get("/health", summary="Whether the process answers", responses={200: {"model": HealthResponse}, **_TIMEOUT})
-async def health() -> Response:
+async def get_health() -> Response:
     """Answer."""
     return reply({"status": "healthy", "timestamp": _now()})
 
@@ -45,7 +45,7 @@ async def health() -> Response:
 @router.get(
     "/health/live", summary="Whether the process answers", responses={200: {"model": HealthResponse}, **_TIMEOUT}
 )
-async def live() -> Response:
+async def get_liveness() -> Response:
     """Answer."""
     return reply({"status": "alive", "timestamp": _now()})
 
@@ -55,7 +55,7 @@ async def live() -> Response:
     summary="Whether requests can be served",
     responses={200: {"model": ReadinessResponse}, 503: {"model": NotReadyResponse}, **_TIMEOUT},
 )
-async def ready(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """Check what requests need."""
     health = _health(request)
     checks = await health.readiness()
@@ -72,7 +72,7 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/health/detailed", summary="All checks", responses={200: {"model": DetailedHealthResponse}, **_TIMEOUT})
-async def detailed(request: Request) -> Response:
+async def get_detailed_health(request: Request) -> Response:
     """Check everything."""
     health = _health(request)
     checks = await health.details()
@@ -88,7 +88,7 @@ async def detailed(request: Request) -> Response:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **_TIMEOUT},
 )
-async def metrics(request: Request) -> Response:
+async def get_metrics(request: Request) -> Response:
     """Return all numbers."""
     await request.app.state.system_metrics.refresh()
     headers = {"Content-Type": prometheus_client.CONTENT_TYPE_PLAIN_0_0_4}
@@ -101,7 +101,7 @@ async def metrics(request: Request) -> Response:
     openapi_extra=requires(Permission.SYSTEM_CONFIG_READ),
     responses={**errors(), 200: {"model": ConfigResponse}},
 )
-async def config(request: Request, engine: EngineParameter) -> Response:
+async def get_config(request: Request, engine: EngineParameter) -> Response:
     """Return the configuration."""
     # Only what is named here is told, so no secret can slip in.
     options, pool = request.app.state.options, engine.backlog.pool()

@@ -19,8 +19,13 @@ router = new_router("auth", prefix="/v1/auth")
 _MANAGE = requires(Permission.SYSTEM_KEYS_MANAGE)
 
 
-@router.get("/me", openapi_extra=requires_credentials(), responses={200: {"model": Identity}, **errors()})
-async def me(caller: CallerParameter) -> Response:
+@router.get(
+    "/me",
+    openapi_extra=requires_credentials(),
+    responses={200: {"model": Identity}, **errors()},
+    summary="Ask who one is taken for",
+)
+async def get_identity(caller: CallerParameter) -> Response:
     """Tell whoever asks who they are taken for, and what they may do."""
     return reply(
         {
@@ -31,8 +36,13 @@ async def me(caller: CallerParameter) -> Response:
     )
 
 
-@router.post("/keys", openapi_extra=_MANAGE, responses={200: {"model": NewApiKey}, **errors(400, 413, 415, 422)})
-async def create_key(body: KeyRequest, caller: CallerParameter, engine: EngineParameter) -> Response:
+@router.post(
+    "/keys",
+    openapi_extra=_MANAGE,
+    responses={200: {"model": NewApiKey}, **errors(413, 415, 422)},
+    summary="Make an API key",
+)
+async def create_api_key(body: KeyRequest, caller: CallerParameter, engine: EngineParameter) -> Response:
     """Make an API key. The answer is the only place where the key itself is ever seen."""
     try:
         made = await engine.api_keys.create(
@@ -47,8 +57,8 @@ async def create_key(body: KeyRequest, caller: CallerParameter, engine: EnginePa
     return reply(made, headers={"Cache-Control": "no-store"})
 
 
-@router.get("/keys", openapi_extra=_MANAGE, responses={200: {"model": ApiKeyList}, **errors(400)})
-async def list_keys(
+@router.get("/keys", openapi_extra=_MANAGE, responses={200: {"model": ApiKeyList}, **errors()}, summary="List API keys")
+async def list_api_keys(
     caller: CallerParameter,
     engine: EngineParameter,
     include_inactive: Annotated[bool, Query(description="Those, too, that are revoked or expired.")] = False,
@@ -57,8 +67,13 @@ async def list_keys(
     return reply({"keys": await engine.api_keys.list(by=caller, include_inactive=include_inactive)})
 
 
-@router.delete("/keys/{key_uuid}", openapi_extra=_MANAGE, responses={200: {"model": ApiKey}, **errors(400, 404)})
-async def revoke_key(key_uuid: UUID, caller: CallerParameter, engine: EngineParameter) -> Response:
+@router.delete(
+    "/keys/{key_uuid}",
+    openapi_extra=_MANAGE,
+    responses={200: {"model": ApiKey}, **errors(404)},
+    summary="Revoke an API key",
+)
+async def revoke_api_key(key_uuid: UUID, caller: CallerParameter, engine: EngineParameter) -> Response:
     """Revoke an API key: at once on this server, within ten seconds on others."""
     revoked = await engine.api_keys.revoke(key_uuid, by=caller)
     if revoked is None:

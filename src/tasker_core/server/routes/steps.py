@@ -132,7 +132,9 @@ async def complete_step(
     openapi_extra=requires(Permission.STEPS_READ),
     responses={200: {"model": list[schemas.StepAudit]}, **errors(404)},
 )
-async def audit_step(engine: EngineParameter, caller: CallerParameter, uuid: TaskPath, step_uuid: StepPath) -> Response:
+async def get_step_audit(
+    engine: EngineParameter, caller: CallerParameter, uuid: TaskPath, step_uuid: StepPath
+) -> Response:
     """Return every ended attempt of a step and everything that was done to it by hand, newest first."""
     return reply(await engine.details.audit(*await _visible_step(engine, caller, uuid, step_uuid)))
 

@@ -1,5 +1,6 @@
 """Tasks: create, look at, act on."""
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ router = new_router("tasks", "/v1/tasks")
     "",
     summary="Create a task",
     openapi_extra=requires(Permission.TASKS_CREATE) | bodies.described(schemas.NewTaskBody),
-    responses={200: {"model": schemas.Task}, **errors(404, 409, 413, 415, 422)},
+    responses={200: {"model": schemas.TaskResponse}, **errors(404, 409, 413, 415, 422)},
 )
 async def create_task(request: Request, engine: EngineParameter, caller: CallerParameter) -> Response:
     """Create a task of a registered template; its first steps are ready at once, or at ``requested_at``."""
@@ -137,10 +138,10 @@ async def list_tasks(
     initiator: Annotated[str | None, Query()] = None,
     source_system: Annotated[str | None, Query()] = None,
     created_after: Annotated[
-        str | None, Query(description="Created then or later, RFC 3339", json_schema_extra={"format": "date-time"})
+        str | None, Query(description="Created then or later, RFC 3339", json_schema_extra=schemas.MOMENT)
     ] = None,
     created_before: Annotated[
-        str | None, Query(description="Created earlier, RFC 3339", json_schema_extra={"format": "date-time"})
+        str | None, Query(description="Created earlier, RFC 3339", json_schema_extra=schemas.MOMENT)
     ] = None,
     context: Annotated[
         str | None, Query(description="A JSON object: all its keys are in the context, with these values")
@@ -188,7 +189,7 @@ async def list_tasks(
     "/{uuid}",
     summary="Look at a task",
     openapi_extra=requires(Permission.TASKS_READ),
-    responses={200: {"model": schemas.Task}, **errors(404)},
+    responses={200: {"model": schemas.TaskResponse}, **errors(404)},
 )
 async def get_task(
     request: Request,
@@ -209,8 +210,7 @@ async def get_task(
     task_uuid = await visible_task(engine, caller, uuid)
     if wait:
         request.scope["state"]["extend"](wait)
-        with contextlib.suppress(TimeoutError):
-            await engine.wait(task_uuid, wait)
+        await _wait(request, engine, task_uuid, wait)
     return reply(await engine.details.task(task_uuid))
 
 
@@ -218,7 +218,7 @@ async def get_task(
     "/{uuid}",
     summary="Cancel a task",
     openapi_extra=requires(Permission.TASKS_CANCEL),
-    responses={200: {"model": schemas.Task}, **errors(404)},
+    responses={200: {"model": schemas.TaskResponse}, **errors(404)},
 )
 async def delete_task(
     engine: EngineParameter,
@@ -243,7 +243,7 @@ async def delete_task(
     openapi_extra=requires(Permission.TASKS_READ),
     responses={200: {"model": schemas.TaskSummary}, **errors(404)},
 )
-async def summarise_task(engine: EngineParameter, caller: CallerParameter, uuid: TaskPath) -> Response:
+async def get_task_summary(engine: EngineParameter, caller: CallerParameter, uuid: TaskPath) -> Response:
     """Return all that it takes to draw a task: its template's graph, its steps, whether it needs a person."""
     return reply(await engine.details.summary(await visible_task(engine, caller, uuid)))
 
@@ -271,7 +271,7 @@ async def explain_task(
     openapi_extra=requires(Permission.TASKS_READ),
     responses={200: {"model": schemas.TaskHistory}, **errors(404)},
 )
-async def tell_history(engine: EngineParameter, caller: CallerParameter, uuid: TaskPath) -> Response:
+async def get_task_history(engine: EngineParameter, caller: CallerParameter, uuid: TaskPath) -> Response:
     """Return every state change of a task and its steps, oldest first."""
     task_uuid = await visible_task(engine, caller, uuid)
     return reply({"task_uuid": str(task_uuid), "history": await engine.history(task_uuid)})
@@ -352,6 +352,21 @@ async def cancel_task(request: Request, engine: EngineParameter, caller: CallerP
     return reply(change)
 
 
+async def _wait(request: Request, engine: Engine, task_uuid: UUID, seconds: float) -> None:
+    """Wait until a task rests, the time is up or the server is about to stop."""
+    waiting = asyncio.create_task(engine.wait(task_uuid, seconds))
+    stopping = asyncio.create_task(request.app.state.stopping.wait())
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            with contextlib.suppress(TimeoutError):
+                waiting.result()
+    finally:
+        for each in (waiting, stopping):
+            each.cancel()
+        await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+
 async def visible_task(engine: Engine, caller: Caller, text: str) -> UUID:
     """Return the UUID of a task that the caller may see.
 
@@ -362,7 +377,7 @@ async def visible_task(engine: Engine, caller: Caller, text: str) -> UUID:
     try:
         task_uuid = UUID(text)
     except ValueError:
-        raise ApiError(400, "INVALID_UUID", text.replace("\0", "\N{REPLACEMENT CHARACTER}")) from None
+        raise ApiError(400, "INVALID_UUID", text) from None
     await engine.details.require_within(task_uuid, caller.namespaces)
     return task_uuid
 
@@ -458,10 +473,7 @@ def _result(index: int, creation: Creation, *, return_existing: bool) -> dict[st
 
 
 def _failed(index: int, error: ApiError) -> dict[str, Any]:
-    described: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.details:
-        described["details"] = error.details
-    return {"index": index, "status": "failed", "error": described}
+    return {"index": index, "status": "failed", "error": error.described()}
 
 
 # -- search

@@ -41,7 +41,7 @@ _YAML_TYPES: Final = frozenset({"application/yaml", "application/x-yaml", "text/
 _TEMPLATE_BODY: Final = TypeAdapter(TemplateBody)
 
 _TAKES_TEMPLATE: Final = bodies.described(TemplateBody)
-_TAKES_TEMPLATE["requestBody"]["content"]["application/yaml"] = {"schema": {"type": "string"}}
+_TAKES_TEMPLATE["requestBody"]["content"]["application/yaml"] = {"schema": {"type": "object", "title": "Template"}}
 
 # Reading may take seconds, so it is not done between requests; and not too much of it at once.
 _readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="template-reader")

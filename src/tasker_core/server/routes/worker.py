@@ -67,7 +67,7 @@ def _schema(body: type) -> Any:
     openapi_extra=_takes(wire.Registration),
     responses={200: {"model": schemas.Registered}, **errors(413, 422)},
 )
-async def register(request: Request) -> Response:
+async def register_worker(request: Request) -> Response:
     """Register a worker and learn the id that its other calls name."""
     registration = await _body(request, wire.Registration)
     address = request.client.host if request.client else "unknown"
@@ -90,7 +90,7 @@ async def register(request: Request) -> Response:
     openapi_extra=_takes(wire.LeaseRequest),
     responses={200: {"model": schemas.Leases}, **_FAILURES},
 )
-async def lease(request: Request, worker_id: UUID) -> Response:
+async def lease_steps(request: Request, worker_id: UUID) -> Response:
     """Lease steps that are ready; waits for some if asked to."""
     wanted = await _body(request, wire.LeaseRequest)
     session = await _session(request, worker_id)
@@ -104,7 +104,7 @@ async def lease(request: Request, worker_id: UUID) -> Response:
     openapi_extra=_takes(wire.ReportRequest),
     responses={200: {"model": schemas.ReportReply}, **_FAILURES},
 )
-async def report(request: Request, worker_id: UUID) -> Response:
+async def report_results(request: Request, worker_id: UUID) -> Response:
     """Report ends of attempts and checkpoints, and lease steps that they freed."""
     received = await _body(request, wire.ReportRequest)
     session = await _session(request, worker_id)
@@ -129,7 +129,7 @@ async def report(request: Request, worker_id: UUID) -> Response:
     openapi_extra=_takes(wire.CheckpointRequest),
     responses={200: {"model": schemas.ReportReply}, **_FAILURES},
 )
-async def checkpoint(request: Request, worker_id: UUID) -> Response:
+async def report_checkpoint(request: Request, worker_id: UUID) -> Response:
     """Keep how far a step is, and lease it again."""
     received = await _body(request, wire.CheckpointRequest)
     session = await _session(request, worker_id)
@@ -146,7 +146,7 @@ async def checkpoint(request: Request, worker_id: UUID) -> Response:
     openapi_extra=_takes(wire.HeartbeatRequest),
     responses={200: {"model": schemas.HeartbeatReply}, **_FAILURES},
 )
-async def heartbeat(request: Request, worker_id: UUID) -> Response:
+async def renew_leases(request: Request, worker_id: UUID) -> Response:
     """Renew leases and learn which of them are lost; waits for that if asked to."""
     received = await _body(request, wire.HeartbeatRequest)
     session = await _session(request, worker_id)
@@ -167,7 +167,7 @@ async def heartbeat(request: Request, worker_id: UUID) -> Response:
     openapi_extra=_takes(wire.ResultsRequest),
     responses={200: {"model": schemas.ResultsReply}, **errors(404, 409, 410, 413, 422)},
 )
-async def results(request: Request, worker_id: UUID) -> Response:
+async def get_dependency_results(request: Request, worker_id: UUID) -> Response:
     """Return results of steps before a leased one."""
     wanted = await _body(request, wire.ResultsRequest)
     session = await _session(request, worker_id)
@@ -182,9 +182,9 @@ async def results(request: Request, worker_id: UUID) -> Response:
     "/{worker_id}/release",
     summary="Give leases back unused",
     openapi_extra=_takes(wire.ReleaseRequest),
-    responses={200: {"model": schemas.Status}, **_FAILURES},
+    responses={200: {"model": schemas.WorkerStatus}, **_FAILURES},
 )
-async def release(request: Request, worker_id: UUID) -> Response:
+async def release_leases(request: Request, worker_id: UUID) -> Response:
     """Give leases back unused; those that are lost are passed over."""
     received = await _body(request, wire.ReleaseRequest)
     session = await _session(request, worker_id)
@@ -199,7 +199,7 @@ async def release(request: Request, worker_id: UUID) -> Response:
     openapi_extra=_takes(),
     responses={200: {"model": schemas.Leases}, **errors(404, 410)},
 )
-async def recover(request: Request, worker_id: UUID) -> Response:
+async def recover_leases(request: Request, worker_id: UUID) -> Response:
     """Return everything that the worker holds, such as leases whose grant got lost on the way."""
     session = await _session(request, worker_id)
     return _reply({"leases": _items(session, await session.source.recover())})
@@ -209,9 +209,9 @@ async def recover(request: Request, worker_id: UUID) -> Response:
     "/{worker_id}/deregister",
     summary="Deregister a worker",
     openapi_extra=_takes(),
-    responses={200: {"model": schemas.Status}, **errors(404, 410)},
+    responses={200: {"model": schemas.WorkerStatus}, **errors(404, 410)},
 )
-async def deregister(request: Request, worker_id: UUID) -> Response:
+async def deregister_worker(request: Request, worker_id: UUID) -> Response:
     """Give back all leases that the worker still holds, and forget it."""
     session = await _session(request, worker_id)
     await _sessions(request).deregister(session)

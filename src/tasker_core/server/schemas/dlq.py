@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasker_core.engine.staleness import Health
 from tasker_core.server.bodies import Body
@@ -64,6 +64,8 @@ class InvestigationUpdate(Body):
     ``resolved_by`` counts only if the caller has no name of its own.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"resolution_notes": "the bank was down on Monday"}]})
+
     resolution_status: StatusInput | None = None
     resolution_notes: _Notes | None = None
     resolved_by: Annotated[str, Field(min_length=1, max_length=255)] | None = None
@@ -72,6 +74,8 @@ class InvestigationUpdate(Body):
 
 class ResolveRequest(Body):
     """How to resolve a dead letter; see `ResolveAction`. With ``dry_run`` nothing is changed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"action": "retry", "notes": "the bank is back"}]})
 
     action: Annotated[ResolveAction, _spelled(ResolveAction)]
     notes: _Notes | None = None

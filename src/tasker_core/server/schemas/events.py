@@ -1,8 +1,8 @@
 """What server-sent events carry."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class ChangeEvent(BaseModel):
@@ -28,3 +28,17 @@ class EndEvent(BaseModel):
     """The data of the event ``end``: the state in which the task ended."""
 
     status: str
+
+
+_DATA = {
+    "contentMediaType": "application/json",
+    "contentSchema": {"anyOf": [ChangeEvent.model_json_schema(), EndEvent.model_json_schema()]},
+}
+
+
+class StreamedEvent(BaseModel):
+    """One event of a stream."""
+
+    id: Annotated[str, Field(description="What `Last-Event-ID` is to be to go on after this event")]
+    event: Literal["task", "step", "end"]
+    data: Annotated[str, Field(description="A ChangeEvent, or the EndEvent", json_schema_extra=_DATA)]

@@ -1,13 +1,16 @@
 """Bodies about API keys, and about whoever asks."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tasker_core.access import Permission, granted, usable_name
+from tasker_core.access import ROLES, SUPERUSER, Permission, granted, usable_name
+
+#: All that may be granted, as the OpenAPI document lists it.
+_PERMISSIONS: Final = sorted({*Permission, *(f"{each.partition(':')[0]}:*" for each in Permission), SUPERUSER})
 
 
 def _name(text: str) -> str:
@@ -41,14 +44,23 @@ def _future(moment: datetime) -> datetime:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 
 
-class KeyRequest(BaseModel):
-    """An API key to make."""
+class KeyRequest(BaseModel, extra="forbid"):
+    """An API key to make. A field that nobody knows is refused: a limit that is misspelt must not be lost."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"subject": "checkout", "roles": ["submitter"], "namespaces": ["shop"]}],
+            "anyOf": [
+                {"required": [grants], "properties": {grants: {"minItems": 1}}} for grants in ("permissions", "roles")
+            ],
+        }
+    )
 
     subject: Name = Field(description="Whom it is for: the actor of what is done with it.")
-    permissions: list[Annotated[str, AfterValidator(_permission)]] = Field(
-        default=[], description="What it allows: permissions, `resource:*` or `*`."
+    permissions: list[Annotated[str, AfterValidator(_permission), Field(json_schema_extra={"enum": _PERMISSIONS})]] = (
+        Field(default=[], description="What it allows: permissions, `resource:*` or `*`.")
     )
-    roles: list[Annotated[str, AfterValidator(_role)]] = Field(
+    roles: list[Annotated[str, AfterValidator(_role), Field(json_schema_extra={"enum": sorted(ROLES)})]] = Field(
         default=[], description="Roles whose permissions it has, too."
     )
     namespaces: list[Name] | None = Field(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from tasker_core.server.bodies import Body
 from tasker_core.server.schemas.tasks import ActionBody, Person, Reason
@@ -17,6 +17,10 @@ def _not_null(result: Any) -> Any:
     return result
 
 
+def _example(**body: JsonValue) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
 class CompletionData(Body):
     """What a step is taken to have resulted in."""
 
@@ -27,6 +31,8 @@ class CompletionData(Body):
 class ResetForRetry(Body):
     """Let a failed step start afresh, with all its attempts."""
 
+    model_config = _example(action_type="reset_for_retry", reason="the bank is back", reset_by="ann")
+
     action_type: Literal["reset_for_retry"]
     reason: Reason
     reset_by: Person
@@ -35,6 +41,8 @@ class ResetForRetry(Body):
 class ResolveManually(Body):
     """Take a step for done, without a result."""
 
+    model_config = _example(action_type="resolve_manually", reason="paid in cash", resolved_by="ann")
+
     action_type: Literal["resolve_manually"]
     reason: Reason
     resolved_by: Person
@@ -42,6 +50,13 @@ class ResolveManually(Body):
 
 class CompleteManually(Body):
     """Give a step its result."""
+
+    model_config = _example(
+        action_type="complete_manually",
+        completion_data={"result": {"charged": 64.79}},
+        reason="charged by telephone",
+        completed_by="ann",
+    )
 
     action_type: Literal["complete_manually"]
     completion_data: CompletionData
@@ -57,11 +72,15 @@ StepManualAction = Annotated[
 class StepActionBody(ActionBody):
     """Why something is done to a step."""
 
+    model_config = _example(reason="the bank is back")
+
     reason: Reason
 
 
 class CompleteBody(StepActionBody):
     """The result that a step is given."""
+
+    model_config = _example(result={"charged": 64.79}, reason="charged by telephone")
 
     result: Annotated[Any, AfterValidator(_not_null), Field(json_schema_extra={"not": {"type": "null"}})]
     metadata: Annotated[Any, Field(description="What is no object is kept as `operator_metadata`")] = None

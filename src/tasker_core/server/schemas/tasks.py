@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, Strict
 
 from tasker_core import serialization
 from tasker_core.orchestration.create_tasks import MAX_PRIORITY, TaskRequest
@@ -17,6 +17,10 @@ from tasker_core.template.schema import MAX_CONTAINER_ITEMS, MAX_CONTEXT_BYTES, 
 MAX_BULK: Final = 10_000
 
 _RFC_3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}([.]\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
+
+
+#: How the OpenAPI document describes what `parse_moment` takes.
+MOMENT: Final[dict[str, JsonValue]] = {"format": "date-time", "pattern": "^(?!0000|0001|9999)"}
 
 
 def parse_moment(text: object) -> datetime:
@@ -43,7 +47,7 @@ def _small(tags: list[str]) -> list[str]:
 Moment = Annotated[
     datetime,
     BeforeValidator(parse_moment, json_schema_input_type=str),
-    Field(json_schema_extra={"format": "date-time"}),
+    Field(json_schema_extra=MOMENT),
 ]
 AnyUuid = Annotated[UUID, Strict(False)]
 #: Text that must not be empty, which is checked later than its type, and answered differently.
@@ -53,10 +57,23 @@ Reason = Annotated[str, Field(min_length=1, max_length=500)]
 Person = Annotated[str, Field(min_length=1, max_length=255)]
 
 
+_EXAMPLE: Final[dict[str, JsonValue]] = {
+    "name": "order",
+    "namespace": "shop",
+    "version": "1.0.0",
+    "context": {"order": "A-1", "total": 64.79},
+    "initiator": "checkout",
+    "source_system": "web",
+    "reason": "an order was placed",
+    "tags": ["priority-customer"],
+    "idempotency_key": "order A-1",
+}
+
+
 class NewTaskBody(Body):
     """A task to create."""
 
-    model_config = ConfigDict(title="TaskRequest")
+    model_config = ConfigDict(title="TaskRequest", json_schema_extra={"examples": [_EXAMPLE]})
 
     name: _Name
     namespace: _Name
@@ -83,7 +100,12 @@ class NewTaskBody(Body):
     correlation_id: AnyUuid | None = None
     parent_correlation_id: AnyUuid | None = None
     idempotency_key: Annotated[
-        str | None, Field(max_length=MAX_STRING_CHARACTERS, description="Names the request: made twice, it is one task")
+        str | None,
+        Field(
+            max_length=MAX_STRING_CHARACTERS,
+            description="Names the request: made twice, it is one task",
+            json_schema_extra={"pattern": r"\S"},
+        ),
     ] = None
     return_existing: Annotated[
         bool, Field(description="Whether a request that was made before is answered with its task instead of with 409")
@@ -108,7 +130,14 @@ class NewTaskBody(Body):
 class BulkBody(Body):
     """Tasks to create, each for itself."""
 
-    model_config = ConfigDict(title="BulkTaskRequest")
+    model_config = ConfigDict(
+        title="BulkTaskRequest",
+        json_schema_extra={
+            "examples": [
+                {"tasks": [_EXAMPLE, {**_EXAMPLE, "context": {"order": "A-2"}, "idempotency_key": "order A-2"}]}
+            ]
+        },
+    )
 
     #: Each is looked at for itself, so that one that is wrong does not spoil the others.
     tasks: Annotated[
@@ -147,12 +176,18 @@ class RetryBody(PauseBody):
 class CancelBody(ActionBody):
     """How a task is cancelled."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "the customer changed their mind"}]})
+
     reason: Reason
     dry_run: Annotated[bool, Field(description="Change nothing, and answer what would happen")] = False
 
 
 class RerunBody(CancelBody):
     """How a task is run again from a step on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"step": "charge", "reason": "the price was wrong", "dry_run": True}]}
+    )
 
     step: Annotated[str, Field(min_length=1, max_length=255, description="Name or UUID of the step to start from")]
 
@@ -192,7 +227,7 @@ class TaskCounts(BaseModel):
     recommended_action: str
 
 
-class Task(TaskCounts):
+class TaskResponse(TaskCounts):
     """A task. ``steps`` is empty in lists."""
 
     task_uuid: UUID
@@ -240,7 +275,7 @@ class Pagination(BaseModel):
 class TaskList(BaseModel):
     """Tasks, newest first."""
 
-    tasks: list[Task]
+    tasks: list[TaskResponse]
     pagination: Pagination
 
 
@@ -310,7 +345,7 @@ class SummarizedTask(TaskCounts):
     correlation_id: UUID
 
 
-class TemplateStep(BaseModel):
+class DeclaredStep(BaseModel):
     """A step as its template declares it."""
 
     name: str
@@ -324,7 +359,7 @@ class TemplateStep(BaseModel):
 class SummarizedTemplate(BaseModel):
     """The graph that a task is a run of."""
 
-    steps: list[TemplateStep]
+    steps: list[DeclaredStep]
 
 
 class ErrorDigest(BaseModel):

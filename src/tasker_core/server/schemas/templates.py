@@ -1,15 +1,27 @@
 """Bodies of the template routes."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from tasker_core.orchestration.template_registry import Outcome
 from tasker_core.server.bodies import Body
 
+_EXAMPLE: Final[dict[str, JsonValue]] = {
+    "name": "order",
+    "namespace_name": "shop",
+    "version": "1.0.0",
+    "steps": [
+        {"name": "validate", "handler": {"callable": "validate_order"}},
+        {"name": "charge", "handler": {"callable": "charge_card"}, "dependencies": ["validate"]},
+    ],
+}
+
 
 class TemplateBody(Body):
     """A template that is to be registered or checked, as JSON; ``force`` says that it may replace other content."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"template": _EXAMPLE}]})
 
     template: Annotated[dict[str, Any] | str, Field(description="The template, or its YAML text")]
     force: bool = False

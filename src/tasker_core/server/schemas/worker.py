@@ -16,7 +16,7 @@ class Registered(BaseModel):
     namespaces: list[str] | None = Field(description="Where it takes steps from; null is everywhere")
 
 
-class Status(BaseModel):
+class WorkerStatus(BaseModel):
     """What a worker's call did."""
 
     worker_id: UUID
@@ -30,7 +30,7 @@ class LeaseName(BaseModel):
     lease_id: int
 
 
-class Task(BaseModel):
+class LeasedTask(BaseModel):
     """A task as its steps see it."""
 
     task_uuid: UUID
@@ -53,7 +53,7 @@ class Task(BaseModel):
 class NamedTask(BaseModel):
     """A task and its template's name."""
 
-    task: Task
+    task: LeasedTask
     task_name: str
     task_version: str
     namespace_name: str
