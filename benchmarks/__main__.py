@@ -94,10 +94,9 @@ def main(
 
 
 def _terminated(*_: object) -> None:
-    """Leave as Ctrl-C does, which the measuring process hears, too, so that nothing is left behind."""
+    """Leave as after Ctrl-C, which the measuring process hears, too, so that nothing is left behind."""
     for process in multiprocessing.active_children():
-        if process.pid is not None:
-            os.kill(process.pid, signal.SIGINT)
+        process.terminate()
     raise KeyboardInterrupt
 
 

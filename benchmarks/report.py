@@ -233,9 +233,7 @@ def _bulk_table(rounds: Rounds, found: Mapping[str, Mapping[str, float]]) -> Tab
 
 
 def _service_latency_table(found: Mapping[str, Mapping[str, float]]) -> Table:
-    table = _table(
-        "Over HTTP, one at a time", "p50 ms", "p99 ms", "target", "server CPU\nµs each", "p50 vs\nin-process"
-    )
+    table = _table("Over HTTP, one at a time", "p50 ms", "p99 ms", "target", "CPU µs\nserver", "p50 vs\nchain")
     for line in _LATENCIES:
         values = found.get(line.subject, {})
         p50 = f"{line.metric}_p50_ms"

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -54,6 +55,10 @@ class _ServiceBenchmark:
         return uvloop.run(self._limited(database_url, sizes))
 
     async def _limited(self, database_url: str, sizes: Sizes) -> ServiceRound:
+        measuring = asyncio.current_task()
+        assert measuring is not None
+        # Else a process that is terminated would leave its servers and workers behind.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
         async with asyncio.timeout(_LIMIT), processes(database_url) as started:
             return await self._measure(started, database_url, sizes)
 

@@ -49,6 +49,11 @@ def dumps(value: object) -> str:
     return text
 
 
+def encode(value: object) -> bytes:
+    """Encode a value that is known to be JSON, such as one that was decoded from it, without looking for what is not."""
+    return _encoder.encode(value)
+
+
 def canonical(value: object) -> bytes:
     """Encode a value that `dumps` takes so that equal values are equal texts: with the keys of objects sorted."""
     return msgspec.json.encode(value, enc_hook=_encode_other, order="sorted")

@@ -14,5 +14,5 @@ def reply(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = N
     Routes answer with it instead of returning the body, which the framework would validate and encode again.
     """
     return Response(
-        serialization.dumps(body), status_code=status, headers=dict(headers or {}), media_type="application/json"
+        serialization.encode(body), status_code=status, headers=dict(headers or {}), media_type="application/json"
     )
