@@ -23,9 +23,10 @@ from tasker_core.store import EmbeddedPostgres, migrate
 
 TEMPLATE_DATABASE = "tasker_template"
 
-for _variable in list(os.environ):
-    if (_variable.startswith("TASKER_") and _variable != "TASKER_EXAMPLES") or _variable in {"DATABASE_URL", "LOG_LEVEL", "RUST_LOG"}:
-        del os.environ[_variable]
+#: Settings of whoever runs the tests; `TASKER_EXAMPLES` is for the tests themselves.
+_SETTINGS = {name for name in os.environ if name.startswith("TASKER_")} | {"DATABASE_URL", "LOG_LEVEL", "RUST_LOG"}
+for _variable in _SETTINGS - {"TASKER_EXAMPLES"}:
+    os.environ.pop(_variable, None)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ SERVER = """
 import asyncio, os, sys
 import uvicorn
 from tasker_core.orchestration import Engine
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 
 async def main():
     async with Engine(os.environ["DATABASE_URL"]) as engine:

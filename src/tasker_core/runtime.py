@@ -51,7 +51,9 @@ async def open_engine(settings: Settings, database: OpenDatabase, *, may_migrate
     if may_migrate or database.embedded:
         await migrate(database.url)
     elif not (await migration_status(database.url)).up_to_date:
-        raise StoreError(f"the schema in {database.description} is not up to date; run: tasker db migrate (a server: --migrate)")
+        raise StoreError(
+            f"the schema in {database.description} is not up to date; run: tasker db migrate (a server: --migrate)"
+        )
     async with Engine(
         database.url,
         environment=settings.engine.environment,

@@ -50,7 +50,7 @@ def dumps(value: object) -> str:
 
 
 def encode(value: object) -> bytes:
-    """Encode a value that is known to be JSON, such as one that was decoded from it, without looking for what is not."""
+    """Encode a value that is known to have a JSON form, such as one that was decoded, without a look at it."""
     return _encoder.encode(value)
 
 

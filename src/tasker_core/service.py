@@ -6,8 +6,8 @@ from fastapi import FastAPI
 
 from tasker_core.configuration import AuthSettings, Settings
 from tasker_core.orchestration import Engine
-from tasker_core.server import ServerOptions, create_app
 from tasker_core.server.admission import AdmissionLimits
+from tasker_core.server.app import ServerOptions, create_app
 from tasker_core.server.auth_options import ApiKeyOptions, AuthOptions
 from tasker_core.server.authentication import authenticator_for
 from tasker_core.server.serving import Address

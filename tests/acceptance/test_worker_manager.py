@@ -33,7 +33,7 @@ from tasker_core import (
 )
 from tasker_core.access import Caller, Permission
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 from tasker_core.server.errors import ApiError
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tasker_core.orchestration import Engine
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 
 
 @contextlib.asynccontextmanager

@@ -37,7 +37,7 @@ from tests.server.conftest import serving
 from tasker_core.access import ALL_PERMISSIONS, Caller
 from tasker_core.errors import PermanentError, RetryableError
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import ServerOptions, create_app
+from tasker_core.server.app import ServerOptions, create_app
 from tasker_core.server.auth_options import ApiKeyOptions, AuthOptions
 from tasker_core.server.authentication import authenticator_for
 from tasker_core.states import TaskState

@@ -20,8 +20,7 @@ from tests.server.conftest import serving
 from tasker_core.access import ALL_PERMISSIONS, Caller
 from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.orchestration.feed import News, Position
-from tasker_core.server import create_app
-from tasker_core.server.app import ServerOptions
+from tasker_core.server.app import ServerOptions, create_app
 from tasker_core.server.serving import Address, listening
 from tasker_core.server.streams import EventStream, Streams
 from tasker_core.step_handler.functional import step_handler

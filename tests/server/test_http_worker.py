@@ -32,7 +32,7 @@ from tests.server.conftest import serving
 from tasker_core.access import ALL_PERMISSIONS, Caller
 from tasker_core.handler import HandlerRegistry
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 from tasker_core.server.errors import ApiError
 from tasker_core.server.routing import forbidden
 from tasker_core.states import TaskState

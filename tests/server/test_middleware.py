@@ -14,8 +14,7 @@ from tests.server.conftest import serving
 
 from tasker_core.orchestration import Engine
 from tasker_core.serialization import SerializationError
-from tasker_core.server import create_app
-from tasker_core.server.app import ServerOptions
+from tasker_core.server.app import ServerOptions, create_app
 from tasker_core.store import StoreError, StoreUnavailableError
 
 _ERRORS = {

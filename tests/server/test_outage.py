@@ -14,7 +14,7 @@ from tests.integration.support import chain
 from tests.server.conftest import serving
 
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 from tasker_core.store import EmbeddedPostgres
 
 UUID = "019a0000-0000-7000-8000-000000000000"

@@ -10,7 +10,7 @@ import pytest
 
 from tasker_core.access import Permission
 from tasker_core.orchestration import Engine
-from tasker_core.server import ServerOptions, create_app
+from tasker_core.server.app import ServerOptions, create_app
 from tasker_core.server.auth_options import ApiKeyOptions, AuthOptions
 from tasker_core.server.authentication import authenticator_for
 

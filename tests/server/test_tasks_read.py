@@ -16,7 +16,7 @@ from tests.integration.support import chain, graph
 from tasker_core import errors
 from tasker_core.access import ALL_PERMISSIONS, Caller
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import ServerOptions
+from tasker_core.server.app import ServerOptions
 from tasker_core.states import TaskState
 from tasker_core.step_handler.functional import step_handler
 

@@ -18,7 +18,7 @@ from tests.server.conftest import serving
 
 from tasker_core.access import ALL_PERMISSIONS, Caller, Permission
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.server import create_app
+from tasker_core.server.app import create_app
 from tasker_core.states import TaskState
 from tasker_core.template import Backoff, RetryPolicy
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from tasker_core.cli.handlers import FoundHandlers, find_handlers
 from tasker_core.cli.output import Options, err, fail, warn
 from tasker_core.cli.templates import load_all
 from tasker_core.cli.waiting import entered
-from tasker_core.cli.worker_health import health_endpoint
 from tasker_core.cli.working import StopRequests, first_of, stops_requested
 from tasker_core.step_worker import StepWorker
 from tasker_core.step_worker.collector import calm_collector
@@ -104,7 +104,7 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
             if found_work is None:
                 return 0
             worker, running, where = found_work
-            async with health_endpoint(job.health_bind, worker, name) as health:
+            async with _health(job.health_bind, worker, name) as health:
                 serving = Serving(len(templates), len(found.callables), where, health)
                 if supervisor is None:
                     serving.announce(job, f"Worker {name}")
@@ -114,6 +114,14 @@ async def serve(job: Job, supervisor: int | None = None) -> int:
                     await _until_stopped(worker, running, requests, job, name)
                     await running
                 return 0
+
+
+def _health(bind: str | None, worker: StepWorker, name: str) -> AbstractAsyncContextManager[str | None]:
+    if bind is None:
+        return contextlib.nullcontext()
+    from tasker_core.cli.worker_health import health_endpoint  # a web framework takes a while to load
+
+    return health_endpoint(bind, worker, name)
 
 
 async def _until_stopped(

@@ -16,11 +16,8 @@ from tasker_core.step_worker import StepWorker
 
 
 @contextlib.asynccontextmanager
-async def health_endpoint(bind: str | None, worker: StepWorker, name: str) -> AsyncIterator[str | None]:
-    """Answer health checks at ``host:port`` while the body runs, and yield the URL; None for no such place."""
-    if bind is None:
-        yield None
-        return
+async def health_endpoint(bind: str, worker: StepWorker, name: str) -> AsyncIterator[str]:
+    """Answer health checks at ``host:port`` while the body runs, and yield the URL."""
     host, _, port = bind.rpartition(":")
     address = Address(host.strip("[]"), int(port))
     async with listening(health_app(worker, name), address, shutdown_seconds=1) as started:

@@ -166,9 +166,7 @@ def test_unmet_dependencies_come_before_a_pause() -> None:
 def test_a_lease_says_who_since_when_and_until_when() -> None:
     answer = only(LEASED)
     assert (answer.worker, answer.since, answer.until) == ("w1", BEFORE, AFTER)
-    assert answer.sentence == (
-        "worker w1 runs it since 2026-03-01T11:55:00Z, leased until 2026-03-01T12:05:00Z"
-    )
+    assert answer.sentence == ("worker w1 runs it since 2026-03-01T11:55:00Z, leased until 2026-03-01T12:05:00Z")
 
 
 @pytest.mark.parametrize("change", [{"wake_at": BEFORE}, {"rescued": True}])
