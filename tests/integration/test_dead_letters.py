@@ -76,6 +76,7 @@ async def test_a_blocked_task_is_a_dead_letter_with_how_it_stood(engine: Engine)
         "resolution_notes": None,
         "resolved_by": None,
         "metadata": entry["metadata"],
+        "updated_at": entry["dlq_timestamp"],
         "namespace": "test",
         "name": "graph",
         "version": "1.0.0",

@@ -261,7 +261,7 @@ level = "${LEVEL}"
             "not true",
             "tasker.toml:7: server.cors_origins must be a list of texts, not '*'",
             "tasker.toml:9: server.auth.jwt_allowed_algorithms[0] must be one of RS256, RS384, RS512, PS256, PS384, "
-            "PS512, ES256, ES384, not 'HS256'",
+            "PS512, ES256, ES384, EdDSA, not 'HS256'",
             "tasker.toml:10: server.auth.api_keys[0].permisions is not a setting (did you mean 'permissions'?)",
             "tasker.toml:10: server.auth.api_keys[1] needs either key or key_sha256",
             "tasker.toml:10: server.auth.api_keys[2] must be a table",
