@@ -30,8 +30,8 @@ class RequestMiddleware:
         app: the application.
         metrics: where requests are counted.
         max_body_bytes: largest body that is read; larger ones are answered with 413.
-        timeout_seconds: longest time until a response begins; then 408. Routes that wait on purpose add their own
-            waiting time by ``scope["state"]["extra_seconds"]``.
+        timeout_seconds: longest time until a response begins; then 408. A route that waits on purpose adds its own
+            waiting time by ``scope["state"]["extend"](seconds)``.
         log_requests: log a line for each request, once it is answered.
     """
 

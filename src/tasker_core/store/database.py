@@ -32,6 +32,8 @@ _UNAVAILABLE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.InterfaceError,
+    # What the driver says of a connection that broke in the middle of a statement, before it has noticed.
+    asyncpg.InternalClientError,
 )
 
 #: Longer than this for a connection counts as slow.
