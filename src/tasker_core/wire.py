@@ -65,7 +65,7 @@ class MalformedResultError(ValueError):
 
 
 class Registration(Struct, omit_defaults=True):
-    """What a worker says of itself."""
+    """What a worker says of itself; with its ``worker_id``, what it takes from now on."""
 
     callables: Annotated[list[_Text], Meta(min_length=1, max_length=1_000)]
     name: _Text | None = None
@@ -75,6 +75,7 @@ class Registration(Struct, omit_defaults=True):
     hostname: _Text | None = None
     pid: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     lazy_results: bool = False
+    worker_id: UUID | None = None
 
 
 class LeaseName(Struct, frozen=True):

@@ -26,7 +26,13 @@ EXECUTABLE += sorted(ROOT.glob("examples/*/README.md"))
 LINKED = [*EXECUTABLE, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("benchmarks/*.md"))]
 
 #: Kinds of block that promise to work; each must carry a marker.
-PROMISING = ("python", "yaml", "json", "console", "sh", "bash")
+PROMISING = ("python", "yaml", "json", "console", "sh", "bash", "toml", "typescript", "ruby", "rust")
+
+#: Where the pages of the SDKs find the clone.
+REPOSITORY_LINK = "tasker-repository"
+
+#: Seconds for one command; the longest compiles a Rust project whose dependencies are compiled already.
+COMMAND_SECONDS = 240
 
 #: Where the documentation pretends to be.
 DIRECTORY_SHOWN = "/home/you/shop"
@@ -88,11 +94,13 @@ class Session:
         self.directory = directory
         self.uuids: dict[str, str] = {}
         (directory / "examples").symlink_to(ROOT / "examples")
+        (directory / REPOSITORY_LINK).symlink_to(ROOT)
         # Under `make test`, make's own variables would let an inner make announce its directories.
         foreign = ("TASKER_", "DATABASE_", "MAKE", "MFLAGS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.environment = kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
         self.environment["PYTHONUTF8"] = "1"
+        self.environment["CARGO_TARGET_DIR"] = str(ROOT / "sdks" / "rust" / "target")
 
     def follow(self, block: Block) -> None:
         marker = re.fullmatch(r"(file|runs|not run|keys of)(?:: | )?(.*)", block.marker)
@@ -102,7 +110,9 @@ class Session:
         act[marker[1]](block, marker[2])
 
     def write(self, block: Block, name: str) -> None:
-        (self.directory / name).write_text(block.text, encoding="utf-8")
+        file = self.directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text, encoding="utf-8")
         if block.kind == "python":
             self.execute(block)
         elif block.kind == "yaml":
@@ -120,7 +130,7 @@ class Session:
     def execute(self, block: Block) -> None:
         process = subprocess.run(
             [sys.executable, "-c", "\n" * block.line + block.text],
-            cwd=self.directory, env=self.environment, capture_output=True, encoding="utf-8", timeout=100, check=False,
+            cwd=self.directory, env=self.environment, capture_output=True, encoding="utf-8", timeout=COMMAND_SECONDS, check=False,
         )  # fmt: skip
         assert process.returncode == 0, f"line {block.line}:\n{process.stdout}{process.stderr}"
 
@@ -131,7 +141,7 @@ class Session:
             ["bash", "-c", command],
             cwd=ROOT if command.startswith("make ") else self.directory,
             env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-            timeout=100, check=False,
+            timeout=COMMAND_SECONDS, check=False,
         )  # fmt: skip
         place = f"line {block.line}: $ {command}\n{process.stdout}"
         ended = process.returncode if process.returncode >= 0 else 128 - process.returncode
@@ -218,7 +228,7 @@ def compared(shown: Sequence[str], printed: Sequence[str], place: str) -> dict[s
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", EXECUTABLE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_everything_a_document_shows_works_as_shown(document, tmp_path):
     blocks = [block for block in blocks_of(document.read_text(encoding="utf-8")) if block.kind in PROMISING]

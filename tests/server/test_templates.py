@@ -67,6 +67,7 @@ async def test_a_template_that_is_registered_as_yaml_can_be_listed_and_looked_at
         "version": "1.0.0",
         "outcome": "registered",
         "digest": load_text(YAML).digest,
+        "handlers": [{"callable": name, "method": None, "resolver": None} for name in ("pay", "ship")],
         "warnings": [],
     }
     listed = (await http.get("/v1/templates")).json()

@@ -588,6 +588,32 @@ async def test_deregistration_on_one_server_reaches_the_others(database_url: str
         assert answer.status_code == 410
 
 
+async def test_a_worker_that_registers_again_with_its_id_takes_other_steps_and_keeps_its_leases(
+    database_url: str,
+) -> None:
+    async with Engine(database_url, lease_seconds=2) as engine, contextlib.AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(serving(create_app(engine))) for _ in range(2)]
+        here, there = [await stack.enter_async_context(httpx.AsyncClient(base_url=url)) for url in urls]
+        for name in ("early", "late"):
+            await engine.create_task(graph({"only": []}, callables={"only": name}, name=name), TaskRequest())
+        worker = await register(here, "early")
+        elsewhere = Worker(there, worker.id)
+        (lease,) = await worker.lease()
+        assert await elsewhere.lease() == []
+        again = await register(here, "early", "late", worker_id=worker.id)
+        assert again.id == worker.id
+        async with asyncio.timeout(5):
+            while not (found := await elsewhere.lease()):
+                pass
+        assert [lease["task_sequence_step"]["task"]["task_name"] for lease in found] == ["late"]
+        assert (await worker.report(done(lease), done(found[0])))["refused"] == []
+
+
+async def test_an_unknown_worker_cannot_register_again(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/worker/register", json={"callables": ["work"], "worker_id": NOBODY})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "WORKER_UNKNOWN")
+
+
 async def test_batch_workers_and_their_gathering_step_go_over_the_wire(
     http: httpx.AsyncClient, engine: Engine, database_url: str
 ) -> None:

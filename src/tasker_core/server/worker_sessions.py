@@ -43,6 +43,7 @@ class Session:
         worker_id: id under which its leases are held.
         subject: whose credential it registered with.
         namespaces: where it takes steps from; everywhere if None.
+        callables: what it has handlers for.
         source: its steps.
         checked_at: when it was last compared with the database, on the loop's clock.
         over: the worker is deregistered.
@@ -52,6 +53,7 @@ class Session:
     worker_id: int
     subject: str | None
     namespaces: frozenset[str] | None
+    callables: frozenset[str]
     source: LocalStepSource
     checked_at: float
     over: bool = False
@@ -70,7 +72,7 @@ class WorkerSessions:
         self._sessions: OrderedDict[UUID, Session] = OrderedDict()
 
     async def register(self, caller: Caller, registration: Registration, address: str) -> Session:
-        """Add a worker.
+        """Add a worker, or change what one that says its ``worker_id`` takes; it keeps its leases.
 
         Args:
             caller: whose credential it has.
@@ -78,12 +80,20 @@ class WorkerSessions:
             address: where it calls from, for the history.
 
         Raises:
-            ApiError: a namespace is not open to the caller (403).
+            ApiError: a namespace is not open to the caller (403), or the worker to be changed is unknown (404, 410).
         """
         for namespace in registration.namespaces or ():
             if not caller.may_enter(namespace):
                 raise forbidden(f"The namespace {namespace!r} is not open to this caller")
         namespaces = caller.visible(registration.namespaces)
+        if registration.worker_id is not None:
+            session = await self.find(registration.worker_id, caller)
+            await self._engine.store.change_worker(
+                session.worker_id, registration.callables, namespaces, registration.concurrency
+            )
+            return self._keep(
+                session.worker_uuid, session.worker_id, session.subject, registration.callables, namespaces
+            )
         hostname, pid = registration.hostname or address, registration.pid or 0
         worker_uuid = UUID(int=uuid4().int & ~1 | registration.lazy_results)
         worker_id = await self._engine.store.register_worker(
@@ -192,7 +202,8 @@ class WorkerSessions:
             self._sessions.pop(worker_uuid, None)
             raise ApiError(410, WORKER_UNKNOWN, "This worker was deregistered: register again")
         await self._engine.store.worker_seen(row["worker_id"])
-        if session is None:
+        # Another server may have registered a change.
+        if session is None or session.callables != frozenset(row["callables"]):
             session = self._keep(worker_uuid, row["worker_id"], row["subject"], row["callables"], row["namespaces"])
         session.checked_at = _now()
         return session
@@ -210,6 +221,7 @@ class WorkerSessions:
             worker_id,
             subject,
             None if namespaces is None else frozenset(namespaces),
+            frozenset(callables),
             self._engine.step_source(worker_id, callables, namespaces),
             _now(),
         )

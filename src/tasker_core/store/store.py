@@ -464,6 +464,12 @@ class Store:
             )
         )
 
+    async def change_worker(
+        self, worker_id: int, callables: Sequence[str], namespaces: Sequence[str] | None, concurrency: int | None
+    ) -> None:
+        """Record what a worker takes from now on."""
+        await self.database.fetch(_WORKERS["change_worker"], worker_id, callables, namespaces, concurrency)
+
     async def worker(self, worker_uuid: UUID) -> asyncpg.Record | None:
         """Return a worker, or None."""
         return await self.database.fetch_row(_WORKERS["worker"], worker_uuid)

@@ -152,7 +152,13 @@ async def register_template(
         raise reading.error()
     _require_namespace(caller, template.namespace_name)
     registration = await engine.templates.register(template, actor=caller.subject, force=force or wants_force)
-    return reply({**registration._asdict(), "warnings": reading.sentences(Severity.WARNING)})
+    return reply(
+        {
+            **registration._asdict(),
+            "handlers": _handlers(template),
+            "warnings": reading.sentences(Severity.WARNING),
+        }
+    )
 
 
 @router.post(
@@ -194,6 +200,12 @@ async def delete_template(
 def _require_namespace(caller: Caller, namespace: str) -> None:
     if not caller.may_enter(namespace):
         raise forbidden(f"The namespace '{namespace}' is not open to you")
+
+
+def _handlers(template: TaskTemplate) -> list[dict[str, str | None]]:
+    references = {(step.handler.callable, step.handler.method, step.handler.resolver) for step in template.steps}
+    in_order = sorted(references, key=lambda reference: [part or "" for part in reference])
+    return [dict(zip(("callable", "method", "resolver"), reference, strict=True)) for reference in in_order]
 
 
 def _step(step: StepTemplate) -> dict[str, Any]:

@@ -65,10 +65,10 @@ def _schema(body: type) -> Any:
     "/register",
     summary="Register a worker",
     openapi_extra=_takes(wire.Registration),
-    responses={200: {"model": schemas.Registered}, **errors(413, 422)},
+    responses={200: {"model": schemas.Registered}, **_FAILURES},
 )
 async def register_worker(request: Request) -> Response:
-    """Register a worker and learn the id that its other calls name."""
+    """Register a worker and learn the id that its other calls name; or, with that id, change what it takes."""
     registration = await _body(request, wire.Registration)
     address = request.client.host if request.client else "unknown"
     session = await _sessions(request).register(request.state.caller, registration, address)

@@ -80,14 +80,27 @@ class TemplateDetail(BaseModel):
     template: dict[str, Any] | None = None
 
 
+class HandlerReference(BaseModel):
+    """What a step calls."""
+
+    callable: str
+    method: str | None
+    resolver: str | None
+
+
 class RegistrationBody(BaseModel):
-    """A template is registered; ``warnings`` are what might be better about it."""
+    """A template is registered.
+
+    ``handlers`` are what its steps call, each once, so that a worker which only passes the file on knows what it
+    serves; ``warnings`` are what might be better about the template.
+    """
 
     namespace: str
     name: str
     version: str
     digest: str
     outcome: Outcome
+    handlers: list[HandlerReference]
     warnings: list[str]
 
 

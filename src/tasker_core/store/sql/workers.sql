@@ -3,6 +3,11 @@
 INSERT INTO tasker.workers (name, hostname, pid, callables, namespaces, worker_uuid, subject, concurrency, sdk)
 VALUES ($1, $2, $3, $4, $5, coalesce($6, gen_random_uuid()), $7, $8, $9) RETURNING worker_id
 
+-- name: change_worker
+-- Records what a worker takes from now on.
+UPDATE tasker.workers SET callables = $2, namespaces = $3, concurrency = $4, last_seen_at = clock_timestamp()
+WHERE worker_id = $1
+
 -- name: worker
 -- One worker.
 SELECT worker_id, worker_uuid, name, hostname, pid, callables, namespaces, subject, concurrency, sdk, started_at,
