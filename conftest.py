@@ -23,10 +23,19 @@ from tasker_core.store import EmbeddedPostgres, migrate
 
 TEMPLATE_DATABASE = "tasker_template"
 
-#: Settings of whoever runs the tests; `TASKER_EXAMPLES` is for the tests themselves.
+#: Settings of whoever runs the tests; `TASKER_EXAMPLES` and `TASKER_SKIP_SDKS` are for the tests themselves.
 _SETTINGS = {name for name in os.environ if name.startswith("TASKER_")} | {"DATABASE_URL", "LOG_LEVEL", "RUST_LOG"}
-for _variable in _SETTINGS - {"TASKER_EXAMPLES"}:
+for _variable in _SETTINGS - {"TASKER_EXAMPLES", "TASKER_SKIP_SDKS"}:
     os.environ.pop(_variable, None)
+
+#: Languages other than Python whose SDKs are tested: all that are not left out on purpose.
+SDK_LANGUAGES = [
+    language
+    for language in ("typescript", "ruby", "rust")
+    if language not in os.environ.get("TASKER_SKIP_SDKS", "").replace(" ", ",").split(",")
+]
+if os.environ.get("CI") and os.environ.get("TASKER_SKIP_SDKS"):
+    raise pytest.UsageError("TASKER_SKIP_SDKS is set, but CI leaves nothing out")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks import report
 from benchmarks.measure import Round, ServiceRound, Sizes
 from benchmarks.server import Server, open_server
+from benchmarks.service import SDK_WORKERS
 from benchmarks.subjects import TITLES, measure_apart
 
 _DEFAULT_JSON = Path(__file__).parent / "results" / "latest.json"
@@ -62,14 +63,16 @@ def main(
 
     Each round measures every subject once, in turn, each in a process and on a database of its own, so that what
     disturbs the machine disturbs them all; ratios compare subjects within a round. Absolute values differ from
-    machine to machine and from hour to hour, ratios much less. Those named http-* are Tasker as a service, with
-    servers and workers in further processes.
+    machine to machine and from hour to hour, ratios much less. Those named http-* and sdk-* are Tasker as a service,
+    with servers and workers in further processes.
 
     The targets beside the results are for information: a missed one does not change the exit code.
 
     \b
     Everything, five minutes or so:
       python -m benchmarks
+    Only the workers of the SDKs, which make sdks builds:
+      python -m benchmarks --only sdk-python --only sdk-typescript --only sdk-ruby --only sdk-rust
     Only the service:
       python -m benchmarks --only chain --only http-create --only http-chain
     Is my change faster?
@@ -81,7 +84,7 @@ def main(
     signal.signal(signal.SIGTERM, _terminated)
     sizes = _QUICK if quick else Sizes(tasks, single_tasks, concurrency)
     rounds = 1 if quick else rounds
-    names = _chosen(only or list(TITLES))
+    names = _chosen(only or list(TITLES), quick)
     with open_server(database_url) as server:
         facts = _facts(server)
         results = _measure(server, names, sizes, rounds)
@@ -100,7 +103,7 @@ def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _chosen(names: Sequence[str]) -> list[str]:
+def _chosen(names: Sequence[str], quick: bool) -> list[str]:
     """Return these names in the tables' order, without what cannot be measured here."""
     unknown = set(names) - set(TITLES)
     if unknown:
@@ -108,6 +111,13 @@ def _chosen(names: Sequence[str]) -> list[str]:
     if "dbos" in names and importlib.util.find_spec("dbos") is None:
         err.print(_NO_DBOS, markup=False, soft_wrap=True)
         names = [name for name in names if name != "dbos"]
+    for name in [name for name in names if name.startswith("sdk-")]:
+        program = Path(SDK_WORKERS[name.removeprefix("sdk-")][-1])
+        if not program.exists():
+            err.print(f"{program} is not built, so {name} is not measured; make sdks", markup=False, soft_wrap=True)
+            names = [other for other in names if other != name]
+        elif program.parent.name == "debug" and not quick:
+            err.print(f"{name} is measured with a debug build; make bench compiles it for speed", markup=False)
     return [name for name in TITLES if name in names]
 
 

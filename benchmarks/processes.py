@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import psutil
@@ -42,6 +44,15 @@ class Member:
     def pid(self) -> int:
         """Its number."""
         return self._process.pid
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it still while the body runs."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     async def watch(self) -> None:
         """Read what it says until it ends.
@@ -179,14 +190,8 @@ class Processes:
 
     async def server(self) -> ServerProcess:
         """Start ``tasker server`` on a free port, and return it once it listens."""
-        process = await self._start(
-            "tasker_core",
-            "server",
-            "--bind=127.0.0.1:0",
-            f"--database-url={self._database_url}",
-            "--migrate",
-            talks=False,
-        )
+        arguments = ["server", "--bind=127.0.0.1:0", f"--database-url={self._database_url}", "--migrate"]
+        process = await self._start(sys.executable, "-m", "tasker_core", *arguments)
         server = ServerProcess(process)
         self._add(server)
         await server.url()
@@ -199,9 +204,16 @@ class Processes:
         url = None if server is None else await server.url()
         assignment = Assignment(str(template), concurrency, url, self._database_url, tells_starts)
         text = msgspec.json.encode(assignment).decode()
-        worker = WorkerProcess(await self._start("benchmarks.remote_worker", text, talks=True))
+        command = [sys.executable, "-m", "benchmarks.remote_worker", text]
+        worker = WorkerProcess(await self._start(*command, talks=True))
         self._add(worker)
         await worker.rests()
+        return worker
+
+    async def sdk_worker(self, command: Sequence[str], settings: Mapping[str, str]) -> Member:
+        """Start a worker that is a program of its own, with these environment variables."""
+        worker = Member(await self._start(*command, settings=settings))
+        self._add(worker)
         return worker
 
     async def stop(self) -> None:
@@ -219,15 +231,17 @@ class Processes:
         self._members.append(member)
         self._group.create_task(member.watch())
 
-    async def _start(self, module: str, *arguments: str, talks: bool) -> Process:
+    async def _start(
+        self, *command: str, talks: bool = False, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> Process:
         # Settings of whoever measures must not change what is measured.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("TASKER_", "DATABASE_URL"))
         }
-        environment["PYTHONPATH"] = str(_ROOT)
+        environment |= {"PYTHONPATH": str(_ROOT), **settings}
         pipe = PIPE if talks else DEVNULL
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments,
+            *command,
             cwd=self._directory, env=environment, stdin=pipe, stdout=pipe, stderr=PIPE,
         )  # fmt: skip
 

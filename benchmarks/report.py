@@ -104,6 +104,11 @@ _RATES = (
 )
 
 
+#: The workers of all languages, and the one that the others are compared with.
+_SDKS = ("sdk-python", "sdk-typescript", "sdk-ruby", "sdk-rust")
+_REFERENCE = "sdk-python"
+
+
 def medians(rounds: Rounds) -> dict[str, dict[str, float]]:
     """Return the median of each metric and each ratio, by subject.
 
@@ -125,6 +130,9 @@ def _ratios(name: str, rounds: Rounds) -> dict[str, list[float]]:
         ]
 
     found = {}
+    if name in _SDKS and _REFERENCE in rounds:
+        metrics = ("complete_p50_ms", "steps_per_second")
+        return {f"{metric}_of_python": against(_REFERENCE, _divided(metric, metric)) for metric in metrics}
     if isinstance(rounds[name][0], ServiceRound):
         compared = _COMPARED.get(name, {}) if IN_PROCESS in rounds else {}
         return {f"{ours}_of_chain": against(IN_PROCESS, _divided(ours, theirs)) for ours, theirs in compared.items()}
@@ -183,6 +191,7 @@ def show(console: Console, rounds: Rounds) -> None:
         _bulk_table(rounds, found),
         _service_latency_table(found),
         _service_rate_table(rounds, found),
+        _sdk_table(rounds, found),
     )
     for table in tables:
         if table.row_count:
@@ -271,6 +280,35 @@ def _service_rate_table(rounds: Rounds, found: Mapping[str, Mapping[str, float]]
                 _cell(values, "server_us", "{:,.0f}"),
                 _cell(values, "worker_us", "{:,.0f}"),
                 _cell(values, f"{rate}_of_chain", "{:.0%}"),
+            )
+    return table
+
+
+def _sdk_table(rounds: Rounds, found: Mapping[str, Mapping[str, float]]) -> Table:
+    table = _table(
+        "Workers of all languages, chain of 4 over HTTP",
+        "p50 ms",
+        "p99 ms",
+        "vs\nPython",
+        "steps/s",
+        "spread",
+        "CPU µs\nserver",
+        "CPU µs\nworker",
+        "of\nPython",
+    )
+    for name in _SDKS:
+        if name in found:
+            values = found[name]
+            table.add_row(
+                TITLES[name],
+                f"[bold]{values['complete_p50_ms']:.2f}[/]",
+                f"{values['complete_p99_ms']:.2f}",
+                _cell(values, "complete_p50_ms_of_python", "{:.1f} x"),
+                f"[bold]{values['steps_per_second']:,.0f}[/]",
+                _spread(rounds[name], values, "steps_per_second"),
+                f"{values['server_us']:,.0f}",
+                f"{values['worker_us']:,.0f}",
+                _cell(values, "steps_per_second_of_python", "{:.0%}"),
             )
     return table
 

@@ -3,9 +3,11 @@
 import asyncio
 import random
 import signal
+import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,17 @@ from tasker_core.orchestration import Engine, TaskRequest
 from tasker_core.template import load_file
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SDKS = Path(__file__).parents[1] / "sdks"
+
+_RUST_WORKERS = [_SDKS / "rust" / "target" / profile / "live-worker" for profile in ("release", "debug")]
+
+#: The worker of each language; Rust's is the debug build only if there is no other.
+SDK_WORKERS: Mapping[str, Sequence[str]] = {
+    "python": (sys.executable, str(_SDKS / "conformance" / "live" / "python_worker.py")),
+    "typescript": ("node", str(_SDKS / "typescript" / "dist" / "live" / "worker.js")),
+    "ruby": ("ruby", str(_SDKS / "ruby" / "live" / "worker.rb")),
+    "rust": (str(next(filter(Path.exists, _RUST_WORKERS), _RUST_WORKERS[0])),),
+}
 
 #: Most tasks that one request creates.
 _BULK = 10_000
@@ -36,6 +49,9 @@ _IDLE_SHARE = 2
 #: Seconds that a worker has nothing to do before it gets a task, at least and at most: longer than notifications are
 #: held back after others, and not always the same, so that nothing falls into step.
 _IDLE_SECONDS = 0.03, 0.05
+
+#: Seconds between looks at how many tasks are complete: they cost the server little, and add little to what they time.
+_LOOK_SECONDS = 0.05
 
 #: Seconds after which a measurement has gone wrong.
 _LIMIT = 600.0
@@ -88,10 +104,36 @@ class _ServiceBenchmark:
             "reason": "measure",
         }
 
+    async def _run_singles(self, http: Connection, tasks: int) -> list[float]:
+        """Run tasks one after the other, and some before to warm up; return how many milliseconds each took."""
+        for _ in range(_WARM_UP):
+            await self._run_one(http)
+        with Stopwatch():
+            return [await self._run_one(http) for _ in range(tasks)]
+
+    async def _run_one(self, http: Connection) -> float:
+        """Run one task and return how many milliseconds that took."""
+        body = self._single_body()
+        started = time.perf_counter()
+        created = msgspec.json.decode(await http.post("/v1/tasks", body))
+        task = await http.get(f"/v1/tasks/{created['task_uuid']}?wait=30")
+        elapsed = time.perf_counter() - started
+        if task["status"] != "complete":
+            raise MeasurementError(f"a task ended as {task['status']}")
+        return elapsed * 1000
+
+    async def _create(self, http: Connection, tasks: int) -> None:
+        for body in self._bulk_bodies(tasks):
+            await http.post("/v1/tasks/bulk", body)
+
     async def _require_tasks(self, http: Connection, state: str, tasks: int) -> None:
+        found = await self._count(http, state)
+        if found != tasks:
+            raise MeasurementError(f"{found} tasks are {state} instead of {tasks}")
+
+    async def _count(self, http: Connection, state: str) -> int:
         found = await http.get(f"/v1/tasks?namespace={self._template.namespace_name}&status={state}&per_page=1")
-        if found["pagination"]["total_count"] != tasks:
-            raise MeasurementError(f"{found['pagination']['total_count']} tasks are {state} instead of {tasks}")
+        return int(found["pagination"]["total_count"])
 
 
 class HttpCreate(_ServiceBenchmark):
@@ -189,27 +231,9 @@ class HttpRun(_ServiceBenchmark):
 
     async def _one_at_a_time(self, http: Connection, worker: WorkerProcess, sizes: Sizes) -> list[float]:
         worker.run()
-        for _ in range(_WARM_UP):
-            await self._run_one(http)
-        with Stopwatch():
-            latencies = [await self._run_one(http) for _ in range(sizes.single_tasks)]
+        latencies = await self._run_singles(http, sizes.single_tasks)
         await worker.pause()
         return latencies
-
-    async def _run_one(self, http: Connection) -> float:
-        """Run one task and return how many milliseconds that took."""
-        body = self._single_body()
-        started = time.perf_counter()
-        created = msgspec.json.decode(await http.post("/v1/tasks", body))
-        task = await http.get(f"/v1/tasks/{created['task_uuid']}?wait=30")
-        elapsed = time.perf_counter() - started
-        if task["status"] != "complete":
-            raise MeasurementError(f"a task ended as {task['status']}")
-        return elapsed * 1000
-
-    async def _create(self, http: Connection, tasks: int) -> None:
-        for body in self._bulk_bodies(tasks):
-            await http.post("/v1/tasks/bulk", body)
 
     async def _run(self, workers: Sequence[WorkerProcess], tasks: int) -> float:
         """Run tasks that are there, and return how many seconds that took."""
@@ -279,6 +303,55 @@ async def _starts(worker: WorkerProcess, create: Callable[[], Awaitable[None]], 
     return latencies[_WARM_UP:]
 
 
+class SdkRun(_ServiceBenchmark):
+    """What does a step cost in the worker of each language?
+
+    One ``tasker server`` and one worker: the one that the SDK's live tests use, with a handler that does nothing. It
+    runs as many handlers at once as the other subjects' workers.
+
+    * **Latency.** As for ``http-chain``.
+    * **Run.** From letting the worker go on, which was held still while the tasks were created, until the server says
+      that all are complete. What it had leased without knowing when it was held is in the region, too.
+
+    Not in any region: building the worker (``make sdks``), starting processes, registering, and the warm-up.
+    """
+
+    def __init__(self, language: str) -> None:
+        super().__init__("sdk_chain")
+        self._language = language
+
+    async def _measure(self, started: Processes, database_url: str, sizes: Sizes) -> ServiceRound:  # noqa: ARG002
+        server = await started.server()
+        url = await server.url()
+        async with connected(url) as http:
+            await self._register(http)
+            worker = await started.sdk_worker(
+                SDK_WORKERS[self._language],
+                {
+                    "TASKER_ORCHESTRATION_URL": url,
+                    "TASKER_NAMESPACE": self._template.namespace_name,
+                    "TASKER_MAX_CONCURRENT": str(sizes.concurrency),
+                    "RUST_LOG": "warn",
+                },
+            )
+            await self._create(http, sizes.concurrency)
+            await self._completed(http, sizes.concurrency)
+            latencies = await self._run_singles(http, sizes.single_tasks)
+            before = sizes.concurrency + _WARM_UP + sizes.single_tasks
+            cost = _Cost(server=[server], worker=[worker])
+            with worker.held():
+                await self._create(http, sizes.tasks)
+            with cost, Stopwatch() as running:
+                await self._completed(http, before + sizes.tasks)
+        steps = sizes.tasks * len(self._template.steps)
+        return ServiceRound({"complete": latencies}, {"steps": steps / running.seconds}, cost.us(steps))
+
+    async def _completed(self, http: Connection, tasks: int) -> None:
+        """Wait until so many tasks are complete."""
+        while await self._count(http, "complete") < tasks:  # noqa: ASYNC110 - the server is another process
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
 class _Cost:
     """Processor time of processes, by their kind, while a ``with`` block runs."""
 
@@ -307,4 +380,5 @@ BENCHMARKS: dict[str, Callable[[], Subject]] = {
     "http-chain": lambda: HttpRun(servers=1, workers=1),
     "http-fleet": lambda: HttpRun(servers=2, workers=4),
     "http-idle": HttpIdle,
+    **{f"sdk-{language}": partial(SdkRun, language) for language in SDK_WORKERS},
 }

@@ -19,6 +19,10 @@ TITLES = {
     "http-chain": "chain of 4 over HTTP",
     "http-fleet": "2 servers, 4 workers",
     "http-idle": "idle worker",
+    "sdk-python": "Python worker",
+    "sdk-typescript": "TypeScript worker",
+    "sdk-ruby": "Ruby worker",
+    "sdk-rust": "Rust worker",
 }
 
 
@@ -52,7 +56,7 @@ def _subject(name: str) -> Subject:
             from benchmarks import dbos
 
             return dbos.DbosBenchmark()
-        case _ if name.startswith("http-"):
+        case _ if name.startswith(("http-", "sdk-")):
             from benchmarks import service
 
             return service.BENCHMARKS[name]()

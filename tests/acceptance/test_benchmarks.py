@@ -13,6 +13,7 @@ import psutil
 import pytest
 from benchmarks.measure import MeasurementError
 from benchmarks.processes import processes
+from conftest import SDK_LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 CHAIN = ROOT / "benchmarks" / "templates" / "chain.yaml"
@@ -27,6 +28,10 @@ SERVICE = {
         f"{kind}_{percentile}_ms"
         for kind in ("http_worker_by_engine", "http_worker_over_http", "database_worker_by_engine")
         for percentile in ("p50", "p99")
+    },
+    **{
+        f"sdk-{language}": {"complete_p50_ms", "complete_p99_ms", "steps_per_second", "server_us", "worker_us"}
+        for language in ("python", *SDK_LANGUAGES)
     },
 }
 

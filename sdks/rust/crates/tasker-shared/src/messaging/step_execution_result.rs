@@ -1,0 +1,390 @@
+//! The result of one execution of a step.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use uuid::Uuid;
+
+use crate::lenient::{null_as_default, optional_timestamp, timestamp};
+use crate::messaging::message::OrchestrationMetadata;
+use crate::models::core::batch_worker::CheckpointYieldData;
+
+/// The key of `metadata.custom` that makes a result a checkpoint.
+const CHECKPOINT_YIELD: &str = "checkpoint_yield";
+
+/// The result of one execution of a step, as handlers return it and as later steps find it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepExecutionResult {
+    /// The step.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub step_uuid: Uuid,
+    /// Whether it succeeded.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub success: bool,
+    /// What it resulted in; an empty object for a failure.
+    #[serde(default)]
+    pub result: Value,
+    /// About the execution.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub metadata: StepExecutionMetadata,
+    /// `completed`, `failed` or `error`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub status: String,
+    /// Why it failed; none for a success.
+    #[serde(default)]
+    pub error: Option<StepExecutionError>,
+    /// When to try again, and what else the engine should know.
+    #[serde(default)]
+    pub orchestration_metadata: Option<OrchestrationMetadata>,
+}
+
+/// About one execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepExecutionMetadata {
+    /// How long the handler ran, in milliseconds.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub execution_time_ms: i64,
+    /// The handler's version.
+    #[serde(default)]
+    pub handler_version: Option<String>,
+    /// Whether a failure is tried again; without meaning for a success.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub retryable: bool,
+    /// When the execution ended.
+    #[serde(default, deserialize_with = "timestamp")]
+    pub completed_at: DateTime<Utc>,
+    /// The worker that ran it.
+    #[serde(default)]
+    pub worker_id: Option<String>,
+    /// The machine that it ran on.
+    #[serde(default)]
+    pub worker_hostname: Option<String>,
+    /// When it began.
+    #[serde(default, deserialize_with = "optional_timestamp")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// What the handler wants to keep about it.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub custom: HashMap<String, Value>,
+    /// A failure's own code.
+    #[serde(default)]
+    pub error_code: Option<String>,
+    /// A failure's kind, see [`error_types`](crate::types::error_types).
+    #[serde(default)]
+    pub error_type: Option<String>,
+    /// What was going on when it failed.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub context: HashMap<String, Value>,
+}
+
+impl Default for StepExecutionMetadata {
+    /// Ended now, after no time.
+    fn default() -> Self {
+        Self {
+            execution_time_ms: 0,
+            handler_version: None,
+            retryable: false,
+            completed_at: Utc::now(),
+            worker_id: None,
+            worker_hostname: None,
+            started_at: None,
+            custom: HashMap::new(),
+            error_code: None,
+            error_type: None,
+            context: HashMap::new(),
+        }
+    }
+}
+
+/// Why an execution failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepExecutionError {
+    /// What happened.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub message: String,
+    /// Its kind.
+    #[serde(default)]
+    pub error_type: Option<String>,
+    /// Where it happened, a line each.
+    #[serde(default)]
+    pub backtrace: Option<Vec<String>>,
+    /// Whether the step is tried again.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub retryable: bool,
+    /// The status of a called server's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
+    /// What was going on.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "HashMap::is_empty"
+    )]
+    pub context: HashMap<String, Value>,
+}
+
+impl StepExecutionError {
+    /// An error without anything but its message.
+    pub fn new(message: impl Into<String>, retryable: bool) -> Self {
+        Self {
+            message: message.into(),
+            error_type: None,
+            backtrace: None,
+            retryable,
+            status_code: None,
+            context: HashMap::new(),
+        }
+    }
+
+    /// Adds the error's kind.
+    pub fn with_error_type(mut self, error_type: impl Into<String>) -> Self {
+        self.error_type = Some(error_type.into());
+        self
+    }
+
+    /// Adds where it happened.
+    pub fn with_backtrace(mut self, backtrace: Vec<String>) -> Self {
+        self.backtrace = Some(backtrace);
+        self
+    }
+
+    /// Adds the status of a called server's answer.
+    pub fn with_status_code(mut self, status_code: u16) -> Self {
+        self.status_code = Some(status_code);
+        self
+    }
+
+    /// Adds something about what was going on.
+    pub fn with_context(mut self, key: impl Into<String>, value: Value) -> Self {
+        self.context.insert(key.into(), value);
+        self
+    }
+}
+
+/// The kinds of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResultStatus {
+    /// The step succeeded.
+    Completed,
+    /// The step failed.
+    Failed,
+    /// Something outside the step failed; the engine treats it like `Failed`.
+    Error,
+}
+
+impl StepExecutionResult {
+    /// A success with `result`, which may be any JSON; `custom_metadata` is kept with it.
+    pub fn success(
+        step_uuid: Uuid,
+        result: Value,
+        execution_time_ms: i64,
+        custom_metadata: Option<HashMap<String, Value>>,
+    ) -> Self {
+        let metadata = StepExecutionMetadata {
+            custom: custom_metadata.unwrap_or_default(),
+            ..ended_now(execution_time_ms)
+        };
+        Self {
+            step_uuid,
+            success: true,
+            result,
+            metadata,
+            status: "completed".to_owned(),
+            error: None,
+            orchestration_metadata: Some(OrchestrationMetadata::default()),
+        }
+    }
+
+    /// A failure. It is tried again if `retryable` and the template allows another attempt; `context` is what was
+    /// going on.
+    pub fn failure(
+        step_uuid: Uuid,
+        error_message: String,
+        error_code: Option<String>,
+        error_type: Option<String>,
+        retryable: bool,
+        execution_time_ms: i64,
+        context: Option<HashMap<String, Value>>,
+    ) -> Self {
+        let metadata = StepExecutionMetadata {
+            retryable,
+            error_code,
+            error_type: error_type.clone(),
+            context: context.unwrap_or_default(),
+            ..ended_now(execution_time_ms)
+        };
+        let error = StepExecutionError {
+            error_type,
+            ..StepExecutionError::new(error_message, retryable)
+        };
+        Self {
+            step_uuid,
+            success: false,
+            result: json!({}),
+            metadata,
+            status: "failed".to_owned(),
+            error: Some(error),
+            orchestration_metadata: None,
+        }
+    }
+
+    /// A failure of something outside the step, of status `error`; never tried again.
+    pub fn error(
+        step_uuid: Uuid,
+        error_message: String,
+        error_type: Option<String>,
+        backtrace: Option<Vec<String>>,
+        execution_time_ms: i64,
+        context: Option<HashMap<String, Value>>,
+    ) -> Self {
+        let mut result = Self::failure(
+            step_uuid,
+            error_message,
+            None,
+            error_type,
+            false,
+            execution_time_ms,
+            context,
+        );
+        "error".clone_into(&mut result.status);
+        if let Some(error) = &mut result.error {
+            error.backtrace = backtrace;
+        }
+        result
+    }
+
+    /// Saves how far the step got. The handler returns this, and is called again with it in
+    /// [`checkpoint`](crate::types::TaskSequenceStep::checkpoint); that is no new attempt.
+    ///
+    /// `cursor` is any JSON; `items_processed` counts from the beginning of the step. Accumulated results that are
+    /// left out stay what they were.
+    pub fn checkpoint(
+        step_uuid: Uuid,
+        cursor: Value,
+        items_processed: u64,
+        accumulated_results: Option<Value>,
+    ) -> Self {
+        let mut result =
+            json!({"type": CHECKPOINT_YIELD, "cursor": cursor, "items_processed": items_processed});
+        if let Some(accumulated) = accumulated_results {
+            result["accumulated_results"] = accumulated;
+        }
+        let marks = [
+            (CHECKPOINT_YIELD.to_owned(), json!(true)),
+            ("batch_worker".to_owned(), json!(true)),
+        ];
+        Self::success(step_uuid, result, 0, Some(HashMap::from(marks)))
+    }
+
+    /// The checkpoint that the result is; none for a result that ends the step.
+    pub fn checkpoint_yield(&self) -> Option<CheckpointYieldData> {
+        let is_yield = self
+            .metadata
+            .custom
+            .get(CHECKPOINT_YIELD)
+            .is_some_and(|mark| mark == &json!(true));
+        (self.success && is_yield).then(|| CheckpointYieldData {
+            step_uuid: self.step_uuid,
+            cursor: self.result.get("cursor").cloned().unwrap_or_default(),
+            items_processed: self
+                .result
+                .get("items_processed")
+                .and_then(Value::as_u64)
+                .unwrap_or(0),
+            accumulated_results: self
+                .result
+                .get("accumulated_results")
+                .cloned()
+                .filter(|kept| !kept.is_null()),
+        })
+    }
+
+    /// Whether the step succeeded.
+    pub fn is_success(&self) -> bool {
+        self.success
+    }
+
+    /// Whether a failure is tried again.
+    pub fn is_retryable(&self) -> bool {
+        !self.success && self.metadata.retryable
+    }
+
+    /// The status in lower case; if it is empty, what `success` says.
+    pub fn normalized_status(&self) -> String {
+        match self.status.trim().to_lowercase().as_str() {
+            "" if self.success => "completed".to_owned(),
+            "" => "failed".to_owned(),
+            status => status.to_owned(),
+        }
+    }
+
+    /// The status as a value; any other word counts as what `success` says.
+    pub fn status_enum(&self) -> StepResultStatus {
+        match self.normalized_status().as_str() {
+            "completed" => StepResultStatus::Completed,
+            "failed" => StepResultStatus::Failed,
+            "error" => StepResultStatus::Error,
+            _ if self.success => StepResultStatus::Completed,
+            _ => StepResultStatus::Failed,
+        }
+    }
+
+    /// The result as JSON, the way it is kept.
+    pub fn to_persistence_format(&self) -> Value {
+        json!(self)
+    }
+
+    /// A failure's own code.
+    pub fn error_code(&self) -> Option<&str> {
+        self.metadata.error_code.as_deref()
+    }
+
+    /// A failure's kind.
+    pub fn error_type(&self) -> Option<&str> {
+        let of_error = self.error.as_ref().and_then(|error| error.error_type.as_deref());
+        of_error.or(self.metadata.error_type.as_deref())
+    }
+
+    /// Sets the failure's own code.
+    pub fn with_error_code(mut self, error_code: impl Into<String>) -> Self {
+        self.metadata.error_code = Some(error_code.into());
+        self
+    }
+
+    /// Sets the failure's kind.
+    pub fn with_error_type(mut self, error_type: impl Into<String>) -> Self {
+        let error_type = error_type.into();
+        if let Some(error) = &mut self.error {
+            error.error_type = Some(error_type.clone());
+        }
+        self.metadata.error_type = Some(error_type);
+        self
+    }
+}
+
+/// Reads a result. A value that is not a result counts as what a success resulted in.
+impl From<Value> for StepExecutionResult {
+    fn from(value: Value) -> Self {
+        let is_result = value.get("success").is_some_and(Value::is_boolean) || value.get("result").is_some();
+        if is_result {
+            if let Ok(mut result) = Self::deserialize(&value) {
+                result.success |= value.get("success").is_none();
+                return result;
+            }
+        }
+        Self::success(Uuid::nil(), value, 0, None)
+    }
+}
+
+fn ended_now(execution_time_ms: i64) -> StepExecutionMetadata {
+    let now = Utc::now();
+    StepExecutionMetadata {
+        execution_time_ms,
+        completed_at: now,
+        started_at: TimeDelta::try_milliseconds(execution_time_ms)
+            .and_then(|time| now.checked_sub_signed(time)),
+        ..StepExecutionMetadata::default()
+    }
+}

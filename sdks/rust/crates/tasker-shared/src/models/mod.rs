@@ -1,0 +1,3 @@
+//! What templates and batches are made of.
+
+pub mod core;

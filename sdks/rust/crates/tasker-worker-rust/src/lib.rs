@@ -1,0 +1,1 @@
+//! Write step handlers in Rust.

@@ -1,0 +1,1 @@
+//! Runs handlers for the steps of a Tasker server.

@@ -1,0 +1,40 @@
+import type { ExecutableHandler, StepHandlerClass } from '../handler/step-handler.js';
+import type { HandlerDefinition } from './handler-definition.js';
+import type { BaseResolver } from './resolver.js';
+
+const TABLE = Symbol.for('@tasker-systems/tasker/declared-handlers');
+
+/** The handlers made by factories such as `defineHandler`, one table for all copies of this package in the process. */
+function declared(): Map<string, StepHandlerClass> {
+  const holder = globalThis as { [TABLE]?: Map<string, StepHandlerClass> };
+  return (holder[TABLE] ??= new Map());
+}
+
+/** Makes a handler class known to the default resolvers; the last one of a name wins. */
+export function declareHandler(handlerClass: StepHandlerClass): void {
+  declared().set(handlerClass.handlerName, handlerClass);
+}
+
+/** Finds the handlers made by factories such as `defineHandler`, without registration. */
+export class DeclaredHandlerResolver implements BaseResolver {
+  readonly name = 'declared_handlers';
+  readonly priority = 20;
+
+  registeredCallables(): string[] {
+    return [...declared().keys()];
+  }
+
+  canResolve(definition: HandlerDefinition): boolean {
+    return declared().has(definition.callable);
+  }
+
+  resolve(definition: HandlerDefinition): Promise<ExecutableHandler | null> {
+    return Promise.resolve(this.resolveSync(definition));
+  }
+
+  /** The same as `resolve`, at once. */
+  resolveSync(definition: HandlerDefinition): ExecutableHandler | null {
+    const handlerClass = declared().get(definition.callable);
+    return handlerClass ? new handlerClass() : null;
+  }
+}
