@@ -1,6 +1,7 @@
 /** One attempt: from a leased step to the result to report. */
 
 import { hostname } from 'node:os';
+import { publishDeclaredEvents } from './domain-events/declared-events.js';
 import { failureFromError } from './handler/errors.js';
 import type { ExecutableHandler } from './handler/step-handler.js';
 import { resultFromReturnValue } from './handler/step-handler.js';
@@ -19,6 +20,8 @@ const MESSAGE_LIMIT = 10_000;
 /** The same for a value that has no JSON form. */
 const SERIALIZATION_MESSAGE_LIMIT = 500;
 
+const HOSTNAME = hostname();
+
 /** Error type of a result that has no JSON form. */
 const SERIALIZATION_ERROR = 'SERIALIZATION_ERROR';
 
@@ -31,9 +34,12 @@ export interface ExecutionOptions {
   workerId: string;
 }
 
+/** Names a lease. */
+type LeaseName = Pick<LeaseItem, 'step_uuid' | 'lease_id'>;
+
 /** Who ran an attempt and since when. */
 interface Attempt {
-  lease: LeaseItem;
+  lease: LeaseName;
   workerId: string;
   startedAt: Date;
   /** A reading of `performance.now()`. */
@@ -45,48 +51,63 @@ interface Attempt {
 export async function executeLease(lease: LeaseItem, options: ExecutionOptions): Promise<WireResult> {
   const attempt = beginAttempt(lease, options.workerId);
   try {
-    return toWire(attempt, await outcomeOf(attempt, options));
+    return toWire(attempt, await outcomeOf(lease, attempt, options));
   } catch (error) {
     return toWire(attempt, failureFromError(error));
   }
 }
 
 /** What to report for a handler that ran into its time limit, given in milliseconds. */
-export function handlerTimeout(lease: LeaseItem, limitMs: number, workerId: string): WireResult {
+export function handlerTimeout(lease: LeaseName, limitMs: number, workerId: string): WireResult {
   const message = `the handler ran longer than its limit of ${limitMs} ms (timeout_seconds)`;
   return toWire(beginAttempt(lease, workerId), StepHandlerResult.failure(message, 'handler_timeout', true));
 }
 
 /** What to report for a handler that a stopping worker could not wait for; the step may start again at once. */
-export function workerShutdown(lease: LeaseItem, workerId: string): WireResult {
-  const message = `the worker on ${hostname()} stopped before the handler was done`;
+export function workerShutdown(lease: LeaseName, workerId: string): WireResult {
+  const message = `the worker on ${HOSTNAME} stopped before the handler was done`;
   const failure = StepHandlerResult.failure(message, 'worker_shutdown', true, { retry_after_seconds: 0 });
   return toWire(beginAttempt(lease, workerId), failure);
 }
 
 /** What to report for a result that was made elsewhere, such as in a test. */
-export function wireResultOf(lease: LeaseItem, result: StepHandlerResult, workerId: string): WireResult {
+export function wireResultOf(lease: LeaseName, result: StepHandlerResult, workerId: string): WireResult {
   return toWire(beginAttempt(lease, workerId), result);
 }
 
-function beginAttempt(lease: LeaseItem, workerId: string): Attempt {
+function beginAttempt(lease: LeaseName, workerId: string): Attempt {
   return { lease, workerId, startedAt: new Date(), started: performance.now(), handlerVersion: null };
 }
 
-async function outcomeOf(attempt: Attempt, options: ExecutionOptions): Promise<StepHandlerResult> {
-  const definition = definitionOfLease(attempt.lease);
+async function outcomeOf(lease: LeaseItem, attempt: Attempt, options: ExecutionOptions): Promise<StepHandlerResult> {
+  const definition = definitionOfLease(lease);
   if (!definition.callable) {
     return StepHandlerResult.failure('the step has no handler.callable', ErrorType.PERMANENT_ERROR, false);
   }
   const handler = await resolveHandler(definition, options);
   if (isStepHandlerResult(handler)) return handler;
   attempt.handlerVersion = handler.version ?? null;
-  const context = StepContext.fromFfiEvent(stepEventFromLease(attempt.lease), handler.name, options.signal);
+  const event = stepEventFromLease(lease);
   // The wait for the module of a handler is not the handler's time.
   attempt.startedAt = new Date();
   attempt.started = performance.now();
-  const value: unknown = await handler.call(context);
-  return isStepHandlerResult(value) ? value : StepHandlerResult.success(resultFromReturnValue(value));
+  const result = await callHandler(handler, StepContext.fromFfiEvent(event, handler.name, options.signal));
+  const declarations = lease.task_sequence_step.step_definition.publishes_events ?? [];
+  if (!options.signal.aborted && !isCheckpoint(result)) publishDeclaredEvents(declarations, event, result);
+  return result;
+}
+
+async function callHandler(handler: ExecutableHandler, context: StepContext): Promise<StepHandlerResult> {
+  try {
+    const value: unknown = await handler.call(context);
+    return isStepHandlerResult(value) ? value : StepHandlerResult.success(resultFromReturnValue(value));
+  } catch (error) {
+    return failureFromError(error);
+  }
+}
+
+function isCheckpoint(result: StepHandlerResult): boolean {
+  return result.success && result.metadata['checkpoint_yield'] === true;
 }
 
 async function resolveHandler(
@@ -108,7 +129,7 @@ function handlerNotFound(callable: string, reason?: string): StepHandlerResult {
 }
 
 function toWire(attempt: Attempt, result: StepHandlerResult): WireResult {
-  if (result.success && result.metadata['checkpoint_yield'] === true) return checkpointToWire(attempt, result);
+  if (isCheckpoint(result)) return checkpointToWire(attempt, result);
   try {
     const body = result.success ? throughJson(result.result ?? {}) : {};
     return completion(attempt, result, body, storedMetadata(result));
@@ -172,7 +193,7 @@ function completion(attempt: Attempt, result: StepHandlerResult, body: unknown, 
       started_at: attempt.startedAt.toISOString(),
       completed_at: new Date().toISOString(),
       worker_id: attempt.workerId,
-      worker_hostname: hostname(),
+      worker_hostname: HOSTNAME,
       custom,
       error_code: result.errorCode ? printable(result.errorCode) : null,
       error_type: errorType,
@@ -186,7 +207,7 @@ function completion(attempt: Attempt, result: StepHandlerResult, body: unknown, 
   };
 }
 
-function leaseName(lease: LeaseItem): { step_uuid: string; lease_id: number } {
+function leaseName(lease: LeaseName): LeaseName {
   return { step_uuid: lease.step_uuid, lease_id: lease.lease_id };
 }
 

@@ -27,7 +27,7 @@ module TaskerCore
 
       # @return [Boolean] whether it is a handler class that can run steps
       def validate(handler_class)
-        handler_class.is_a?(Class) && handler_class <= StepHandler::Base &&
+        handler_class.is_a?(Class) && handler_class.ancestors.include?(StepHandler::Base) &&
           handler_class.instance_method(:call).owner != StepHandler::Base
       end
     end

@@ -39,10 +39,10 @@ module TaskerCore
     attr_reader :health_bind
 
     # @param environment [Hash] environment variables
-    # @param given settings that override them, under the names of the readers; +server_url+, +namespaces+,
+    # @param given settings that override it, under the names of the readers: +server_url+, +namespaces+,
     #   +worker_name+, +concurrency+, +shutdown_timeout+, +wait_for+, +template_path+, +health_bind+. Nil is not given.
     # @raise [InvalidError] a setting has a value that cannot be used
-    def initialize(environment = ENV, **given)
+    def initialize(environment: ENV, **given)
       @environment = environment
       @given = given.compact
       @server_url = url(value(:server_url, 'TASKER_ORCHESTRATION_URL') || 'http://localhost:8080')
@@ -56,7 +56,7 @@ module TaskerCore
     private
 
     def read_worker
-      @concurrency = number(:concurrency, 'TASKER_MAX_CONCURRENT', 10.0, least: 1, most: 10_000).to_i
+      @concurrency = whole(number(:concurrency, 'TASKER_MAX_CONCURRENT', 10.0, least: 1, most: 10_000))
       @shutdown_timeout = number(:shutdown_timeout, 'TASKER_SHUTDOWN_TIMEOUT', 30.0)
       @wait_for = number(:wait_for, 'TASKER_WAIT_FOR', 60.0)
       @template_path = existing_path(value(:template_path, 'TASKER_TEMPLATE_PATH'))
@@ -95,6 +95,12 @@ module TaskerCore
 
       limits = most ? "from #{least} to #{most}" : "of at least #{least}"
       raise InvalidError, "#{name || variable} must be a number #{limits}, not #{given.to_s.inspect}"
+    end
+
+    def whole(number)
+      return number.to_i if (number % 1).zero?
+
+      raise InvalidError, "concurrency must be a whole number, not #{number}"
     end
 
     def list(given)

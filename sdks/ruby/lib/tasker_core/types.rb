@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
 require_relative 'types/indifferent_hash'
+require_relative 'types/names'
+require_relative 'types/json_value'
 require_relative 'types/error_types'
 require_relative 'types/record'
 require_relative 'types/handler_definition'

@@ -67,24 +67,7 @@ export class HttpConnection {
    *
    * @throws NoAnswerError if none came.
    */
-  async send(request: HttpRequest): Promise<HttpAnswer> {
-    try {
-      return await this.#sendOnce(request);
-    } catch (error) {
-      // The server closed a connection that was kept just when it was to be used, and has seen nothing of the request.
-      if (error instanceof ClosedMeanwhileError) {
-        return await this.#sendOnce(request);
-      }
-      throw error;
-    }
-  }
-
-  /** Close all connections. */
-  close(): void {
-    this.#agent.destroy();
-  }
-
-  #sendOnce(wanted: HttpRequest): Promise<HttpAnswer> {
+  send(wanted: HttpRequest): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
       const body = wanted.body === undefined ? undefined : Buffer.from(wanted.body);
       const request = this.#request({
@@ -104,12 +87,9 @@ export class HttpConnection {
       };
       const fail = (error: Error) => {
         settle();
-        const closed = request.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET' && !answered;
-        const Kind = closed ? ClosedMeanwhileError : NoAnswerError;
-        reject(error instanceof NoAnswerError ? error : new Kind(`no answer from ${this.url}: ${told(error)}`));
+        reject(error instanceof NoAnswerError ? error : new NoAnswerError(`no answer from ${this.url}: ${told(error)}`));
       };
       const end = (reason: string) => request.destroy(new NoAnswerError(`no answer from ${this.url}: ${reason}`));
-      let answered = false;
 
       request.on('socket', (socket) => {
         if (socket.connecting) {
@@ -119,19 +99,10 @@ export class HttpConnection {
         }
       });
       request.on('response', (response) => {
-        answered = true;
-        const parts: Buffer[] = [];
-        response.on('data', (part: Buffer) => parts.push(part));
-        response.on('error', fail);
-        response.on('end', () => {
+        readAnswer(response).then((answer) => {
           settle();
-          resolve({
-            status: response.statusCode ?? 0,
-            reason: response.statusMessage ?? '',
-            headers: response.headers,
-            text: parts.length === 1 ? String(parts[0]) : String(Buffer.concat(parts)),
-          });
-        });
+          resolve(answer);
+        }, fail);
       });
       request.on('error', fail);
       request.on('close', () => fail(new Error('the connection was closed')));
@@ -143,10 +114,27 @@ export class HttpConnection {
       request.end(body);
     });
   }
+
+  /** Close all connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
 }
 
-/** A kept connection turned out to be closed. */
-class ClosedMeanwhileError extends NoAnswerError {}
+async function readAnswer(response: http.IncomingMessage): Promise<HttpAnswer> {
+  const parts: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
+    response.on('data', (part: Buffer) => parts.push(part));
+    response.on('error', reject);
+    response.on('end', resolve);
+  });
+  return {
+    status: response.statusCode ?? 0,
+    reason: response.statusMessage ?? '',
+    headers: response.headers,
+    text: String(parts.length === 1 ? parts[0] : Buffer.concat(parts)),
+  };
+}
 
 /**
  * Return how many seconds an answer asks to wait, by its header `Retry-After`: seconds or an HTTP date.

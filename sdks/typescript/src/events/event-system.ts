@@ -10,29 +10,29 @@ export interface EventSystemStats {
   readonly cycleCount: number;
 }
 
-/** An emitter and a poller that belong together. */
+/** An emitter, which is there from the beginning, and a poller, which is there once the worker runs. */
 export class EventSystem {
   readonly #emitter = new TaskerEventEmitter();
-  readonly #poller: EventPoller;
+  #poller: EventPoller | null = null;
 
-  /** @param poll asks for steps once; see {@link EventPoller}. */
-  constructor(poll: PollFunction, config?: EventPollerConfig) {
+  /**
+   * Start asking for steps.
+   *
+   * @param poll asks once; see {@link EventPoller}.
+   */
+  start(poll: PollFunction, config?: EventPollerConfig): void {
     this.#poller = new EventPoller(poll, this.#emitter, config);
-  }
-
-  /** Start the poller. */
-  start(): void {
     this.#poller.start();
   }
 
   /** Stop the poller and wait for it. */
-  stop(): Promise<void> {
-    return this.#poller.stop();
+  async stop(): Promise<void> {
+    await this.#poller?.stop();
   }
 
   /** Whether the poller asks for steps. */
   isRunning(): boolean {
-    return this.#poller.isRunning();
+    return this.#poller?.isRunning() ?? false;
   }
 
   /** Where to listen to events. */
@@ -40,13 +40,13 @@ export class EventSystem {
     return this.#emitter;
   }
 
-  /** The loop that asks for steps. */
-  getPoller(): EventPoller {
+  /** The loop that asks for steps; null before it was started. */
+  getPoller(): EventPoller | null {
     return this.#poller;
   }
 
   /** How it stands. */
   getStats(): EventSystemStats {
-    return { running: this.isRunning(), cycleCount: this.#poller.getCycleCount() };
+    return { running: this.isRunning(), cycleCount: this.#poller?.getCycleCount() ?? 0 };
   }
 }

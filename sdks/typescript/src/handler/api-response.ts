@@ -32,10 +32,12 @@ export class ApiResponse {
     return this.statusCode >= 200 && this.statusCode < 300;
   }
 
+  /** Whether the status is 4xx. */
   get isClientError(): boolean {
     return this.statusCode >= 400 && this.statusCode < 500;
   }
 
+  /** Whether the status is 5xx. */
   get isServerError(): boolean {
     return this.statusCode >= 500 && this.statusCode < 600;
   }
@@ -53,6 +55,7 @@ export class ApiResponse {
     return Number.isNaN(seconds) ? UNREADABLE_RETRY_AFTER : seconds;
   }
 
+  /** The response as an object with the keys `status_code`, `headers` and `body`. */
   toDict(): JsonObject {
     return { status_code: this.statusCode, headers: this.headers, body: this.body };
   }

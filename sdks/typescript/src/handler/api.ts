@@ -65,6 +65,7 @@ export class APIMixin implements APICapable {
     this.readSettings = readSettings ?? (() => this.constructor as ApiSettings);
   }
 
+  /** Put before every path. */
   get baseUrl(): string {
     return this.readSettings().baseUrl ?? '';
   }
@@ -74,6 +75,7 @@ export class APIMixin implements APICapable {
     return this.readSettings().defaultTimeout ?? DEFAULT_TIMEOUT_MS;
   }
 
+  /** Sent with every request. */
   get defaultHeaders(): Record<string, string> {
     return this.readSettings().defaultHeaders ?? {};
   }

@@ -153,6 +153,3 @@ export abstract class DecisionHandler extends StepHandler {
     return this.decision.decisionFailure(message, errorType, retryable, metadata);
   }
 }
-
-/** The same as {@link DecisionHandler}. */
-export const DecisionStepHandler = DecisionHandler;

@@ -30,10 +30,12 @@ export abstract class StepHandler implements ExecutableHandler {
   /** Runs a step. What it throws is a failure, too. */
   abstract call(context: StepContext): Promise<StepHandlerResult>;
 
+  /** `handlerName`, else the name of the class. */
   get name(): string {
     return this.statics.handlerName || this.constructor.name;
   }
 
+  /** `handlerVersion`. */
   get version(): string {
     return this.statics.handlerVersion || '1.0.0';
   }
@@ -48,6 +50,7 @@ export abstract class StepHandler implements ExecutableHandler {
     return null;
   }
 
+  /** `Class(name=..., version=...)`. */
   toString(): string {
     return `${this.constructor.name}(name=${this.name}, version=${this.version})`;
   }

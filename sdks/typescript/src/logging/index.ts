@@ -32,15 +32,16 @@ interface Settings {
 let settings: Settings | null = null;
 
 /**
- * Set how this process logs.
+ * Set how this process logs; what is not given stays as it is.
  *
  * @param options `level`: the least weighty lines to write, `error`, `warning` (or `warn`), `info`, `debug`, `trace` or
- *   `off`; by default what `RUST_LOG` says, else `info`. `format`: by default what `TASKER_LOG_FORMAT` says, else `auto`.
+ *   `off`; at first what `RUST_LOG` says, else `info`. `format`: at first what `TASKER_LOG_FORMAT` says, else `auto`.
  */
-export function configureLogging(options: { level?: string | undefined; format?: string | undefined } = {}): void {
+export function configureLogging(options: { level?: string | undefined; format?: string | undefined }): void {
+  const { least, format } = current();
   settings = {
-    least: leastWeight(options.level || process.env['RUST_LOG']),
-    format: asFormat(options.format || process.env['TASKER_LOG_FORMAT']),
+    least: options.level ? leastWeight(options.level) : least,
+    format: options.format ? asFormat(options.format) : format,
   };
 }
 
@@ -95,10 +96,11 @@ export function createLogger(defaultFields: LogFields = {}): Logger {
 }
 
 function current(): Settings {
-  if (settings === null) {
-    configureLogging();
-  }
-  return settings as Settings;
+  settings ??= {
+    least: leastWeight(process.env['RUST_LOG']),
+    format: asFormat(process.env['TASKER_LOG_FORMAT']),
+  };
+  return settings;
 }
 
 function leastWeight(level: string | undefined): number {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { join, resolve as resolvePath } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { ExecutableHandler } from '../handler/step-handler.js';
+import type { ExecutableHandler, StepHandlerClass } from '../handler/step-handler.js';
 import { logWarn } from '../logging/index.js';
 import type { HandlerDefinition } from './handler-definition.js';
 import type { BaseResolver } from './resolver.js';
@@ -16,18 +16,24 @@ export class ClassLookupResolver implements BaseResolver {
     return /^(\.{1,2}\/|@[^/]+\/)/.test(definition.callable);
   }
 
-  /** The handler of the module's default export, else of its first export that is a class; null if that fails. */
+  /** The handler of the module's default export, else of its first export that is a handler class; null if that fails. */
   async resolve(definition: HandlerDefinition): Promise<ExecutableHandler | null> {
     if (!this.canResolve(definition)) return null;
     try {
       const exported = (await import(specifierOf(definition.callable))) as Record<string, unknown>;
-      const handlerClass = [exported['default'], ...Object.values(exported)].find(isHandlerClass);
+      const handlerClass = [exported['default'], ...Object.values(exported)].find(isUsable);
       return handlerClass ? new handlerClass() : null;
     } catch (error) {
       logWarn('handler_import_failed', { callable: definition.callable, error: String(error) });
       return null;
     }
   }
+}
+
+/** Whether an export is a class of handlers, and not any other class. */
+function isUsable(exported: unknown): exported is StepHandlerClass {
+  if (!isHandlerClass(exported)) return false;
+  return typeof exported.handlerName === 'string' || typeof exported.prototype.call === 'function';
 }
 
 function specifierOf(callable: string): string {

@@ -1,13 +1,11 @@
 import type { ExecutableHandler, StepHandlerClass } from '../handler/step-handler.js';
+import { processWide } from '../types/process-wide.js';
 import type { HandlerDefinition } from './handler-definition.js';
 import type { BaseResolver } from './resolver.js';
 
-const TABLE = Symbol.for('@tasker-systems/tasker/declared-handlers');
-
-/** The handlers made by factories such as `defineHandler`, one table for all copies of this package in the process. */
+/** The handlers made by factories such as `defineHandler`, by name. */
 function declared(): Map<string, StepHandlerClass> {
-  const holder = globalThis as { [TABLE]?: Map<string, StepHandlerClass> };
-  return (holder[TABLE] ??= new Map());
+  return processWide('declared-handlers', () => new Map<string, StepHandlerClass>());
 }
 
 /** Makes a handler class known to the default resolvers; the last one of a name wins. */

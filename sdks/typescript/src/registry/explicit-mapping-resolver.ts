@@ -24,13 +24,9 @@ export class ExplicitMappingResolver implements BaseResolver {
     return this.entries.delete(key);
   }
 
+  /** Removes all entries. */
   clear(): void {
     this.entries.clear();
-  }
-
-  /** Whether an entry has this key. */
-  has(key: string): boolean {
-    return this.entries.has(key);
   }
 
   /** The keys of the entries, in the order of registration. */

@@ -18,6 +18,7 @@ export class HandlerRegistry {
     return Promise.resolve();
   }
 
+  /** Whether `initialize` was called. */
   get initialized(): boolean {
     return this.ready;
   }
@@ -69,6 +70,7 @@ export class HandlerRegistry {
     return this.chain.registeredCallables();
   }
 
+  /** The number of names given to `register`. */
   handlerCount(): number {
     return this.explicit.keys().length;
   }
@@ -78,10 +80,12 @@ export class HandlerRegistry {
     this.explicit.clear();
   }
 
+  /** Adds a resolver, which is asked in the order of its priority. */
   addResolver(resolver: BaseResolver): void {
     this.chain.addResolver(resolver);
   }
 
+  /** The resolver of that name, if there is one. */
   getResolver(name: string): BaseResolver | undefined {
     return this.chain.getResolver(name);
   }
@@ -91,10 +95,12 @@ export class HandlerRegistry {
     return Promise.resolve(this.chain.listResolvers());
   }
 
+  /** The resolvers that are asked. */
   getResolverChain(): ResolverChain {
     return this.chain;
   }
 
+  /** What the registry holds. */
   debugInfo(): { initialized: boolean; handlerCount: number; handlers: string[] } {
     return { initialized: this.ready, handlerCount: this.handlerCount(), handlers: this.listHandlers() };
   }

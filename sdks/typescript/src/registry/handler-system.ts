@@ -13,10 +13,12 @@ export class HandlerSystem {
     this.registry = registry;
   }
 
+  /** Whether `initialize` was called. */
   get initialized(): boolean {
     return this.registry.initialized;
   }
 
+  /** Marks the registry as ready; it works without, too. */
   initialize(): Promise<void> {
     return this.registry.initialize();
   }
@@ -54,6 +56,7 @@ export class HandlerSystem {
     return this.registry.resolve(spec);
   }
 
+  /** Whether a handler was registered under this name, or is a registered class of this name. */
   isRegistered(name: string): boolean {
     return this.registry.isRegistered(name);
   }
@@ -68,6 +71,7 @@ export class HandlerSystem {
     return this.registry.listCallables();
   }
 
+  /** The number of names given to `register`. */
   handlerCount(): number {
     return this.registry.handlerCount();
   }
@@ -77,10 +81,12 @@ export class HandlerSystem {
     this.registry.clear();
   }
 
+  /** Adds a resolver, which is asked in the order of its priority. */
   addResolver(resolver: BaseResolver): void {
     this.registry.addResolver(resolver);
   }
 
+  /** The resolver of that name, if there is one. */
   getResolver(name: string): BaseResolver | undefined {
     return this.registry.getResolver(name);
   }
@@ -90,14 +96,17 @@ export class HandlerSystem {
     return this.registry.listResolvers();
   }
 
+  /** The resolvers that are asked. */
   getResolverChain(): ResolverChain {
     return this.registry.getResolverChain();
   }
 
+  /** The registry. */
   getRegistry(): HandlerRegistry {
     return this.registry;
   }
 
+  /** What the registry holds. */
   debugInfo(): { initialized: boolean; handlerCount: number; handlers: string[] } {
     return this.registry.debugInfo();
   }

@@ -161,10 +161,12 @@ export function createBatches(
   };
 }
 
+/** Whether an analyzer has nothing to divide. */
 export function isNoBatches(outcome: BatchProcessingOutcome): outcome is NoBatchesOutcome {
   return outcome.type === 'no_batches';
 }
 
+/** Whether an analyzer asks for batch workers. */
 export function isCreateBatches(outcome: BatchProcessingOutcome): outcome is CreateBatchesOutcome {
   return outcome.type === 'create_batches';
 }
@@ -201,8 +203,9 @@ export function createBatchWorkerContext(
   const metadata = ownValue(cursor, 'metadata');
   const batchMetadata = ownValue(batchData, 'batch_metadata');
   const cursorConfig: CursorConfig = {
-    startCursor: numberOr(cursor['start_cursor'], 0),
-    endCursor: numberOr(cursor['end_cursor'], 0),
+    // Cursors of an application's own, such as dates, pass through as they are.
+    startCursor: (cursor['start_cursor'] ?? 0) as number,
+    endCursor: (cursor['end_cursor'] ?? 0) as number,
     stepSize: numberOr(cursor['step_size'] ?? cursor['batch_size'], 1),
     metadata: isObject(metadata) ? metadata : {},
   };
@@ -214,7 +217,7 @@ export function createBatchWorkerContext(
     startCursor: cursorConfig.startCursor,
     endCursor: cursorConfig.endCursor,
     stepSize: cursorConfig.stepSize,
-    batchSize: cursorConfig.endCursor - cursorConfig.startCursor,
+    batchSize: spanOf(cursorConfig) ?? numberOr(cursor['batch_size'], 0),
     batchIndex: numberOr(batchData['batch_index'], 0),
     totalBatches: numberOr(batchData['total_batches'], 1),
     batchMetadata: isObject(batchMetadata) ? batchMetadata : {},
@@ -224,6 +227,11 @@ export function createBatchWorkerContext(
     accumulatedResults: checkpoint?.accumulated_results ?? null,
     hasCheckpoint: () => checkpointCursor !== null,
   };
+}
+
+/** The number of items in a range, null if its cursors are no numbers. */
+export function spanOf({ startCursor, endCursor }: CursorConfig): number | null {
+  return typeof startCursor === 'number' && typeof endCursor === 'number' ? endCursor - startCursor : null;
 }
 
 function numberOr(value: unknown, otherwise: number): number {

@@ -83,10 +83,12 @@ export class StepHandlerResult {
     });
   }
 
+  /** The same as `success`. */
   isSuccess(): boolean {
     return this.success;
   }
 
+  /** The opposite of `success`. */
   isFailure(): boolean {
     return !this.success;
   }

@@ -170,7 +170,7 @@ function failure(url: string, answer: HttpAnswer): Error {
   if (WRONG.has(answer.status)) {
     return new RequestRefusedError(told, answer.status);
   }
-  return new AccessRefusedError(told);
+  return new AccessRefusedError(told, answer.status);
 }
 
 function detailsText(details: unknown): string {

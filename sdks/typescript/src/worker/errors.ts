@@ -19,6 +19,17 @@ export class ServerUnavailableError extends Error {
 /** The server does not let the worker in, or is no Tasker server. */
 export class AccessRefusedError extends Error {
   override name = 'AccessRefusedError';
+
+  /**
+   * @param message what the server said.
+   * @param status the answer's status; 0 if it is not known.
+   */
+  constructor(
+    message: string,
+    readonly status = 0,
+  ) {
+    super(message);
+  }
 }
 
 /** The server does not know the worker, or not any more. */

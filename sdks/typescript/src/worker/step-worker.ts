@@ -1,6 +1,7 @@
 /** The worker: keeps as many handlers running as it may, and loses nothing on the way. */
 
-import { EventSystem } from '../events/event-system.js';
+import type { EventPollerConfig } from '../events/event-poller.js';
+import type { EventSystem } from '../events/event-system.js';
 import { StepEventNames, WorkerEventNames } from '../events/names.js';
 import { workerShutdown } from '../execution.js';
 import { createLogger } from '../logging/index.js';
@@ -20,6 +21,8 @@ const log = createLogger({ logger: 'tasker.worker' });
 
 /** How a worker runs. */
 export interface StepWorkerOptions {
+  /** Told what happens. */
+  readonly events: EventSystem;
   readonly calls: WorkerCalls;
   readonly handlers: HandlerSource;
   /** Makes the thread that keeps the leases. */
@@ -36,13 +39,12 @@ export interface StepWorkerOptions {
   readonly leaseWaitMs: number;
   /** Milliseconds between heartbeats; as the server says if null. */
   readonly heartbeatMs: number | null;
-  /** Milliseconds to pause after a call that brought no steps. */
-  readonly pollIntervalMs: number;
+  /** How often steps are asked for, and told about. */
+  readonly poller: EventPollerConfig;
 }
 
 /** Leases steps, runs their handlers and reports the results. */
 export class StepWorker {
-  readonly events: EventSystem;
   readonly #options: StepWorkerOptions;
   readonly #calls: WorkerCalls;
   readonly #slots: Slots;
@@ -69,8 +71,7 @@ export class StepWorker {
     this.#options = options;
     this.#calls = options.calls;
     this.#slots = new Slots(options.concurrency);
-    this.events = new EventSystem((stopping) => this.#cycle(stopping), { pollIntervalMs: options.pollIntervalMs });
-    const emitter = this.events.getEmitter();
+    const emitter = options.events.getEmitter();
     this.#reporter = new Reporter(this.#reporterHost(), options.calls, this.#slots, emitter, options.name);
     this.#subscriber = new StepExecutionSubscriber(emitter, options.handlers, {
       workerId: options.name,
@@ -126,14 +127,14 @@ export class StepWorker {
     this.#onFatal = onFatal;
     this.#subscriber.start();
     this.#keeper.start();
-    this.events.start();
+    this.#options.events.start((stopping) => this.#cycle(stopping), this.#options.poller);
   }
 
   /** Take no more steps, give running handlers their time, report everything, and leave. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#interrupt();
-    await this.events.stop();
+    await this.#options.events.stop();
     if (this.#fatal === null) {
       await this.#giveBackUnknown();
       await this.#drain();
@@ -188,7 +189,7 @@ export class StepWorker {
     const { worker_id: workerId, heartbeat_seconds: seconds } = this.#registered;
     this.#keeper.registered(workerId, Math.min(this.#options.heartbeatMs ?? Infinity, seconds * 1000));
     log.info('worker_registered', { server: this.#calls.url, worker_id: workerId, callables: registration.callables });
-    this.events.getEmitter().emit(WorkerEventNames.WORKER_READY, { workerId: this.#options.name });
+    this.#options.events.getEmitter().emit(WorkerEventNames.WORKER_READY, { workerId: this.#options.name });
   }
 
   /** The server does not know the worker of this id: all that it held is lost. */
@@ -303,7 +304,7 @@ export class StepWorker {
       this.#keeper.add(lease);
     }
     for (const lease of started) {
-      this.events.getEmitter().emit(StepEventNames.STEP_EXECUTION_RECEIVED, { lease });
+      this.#options.events.getEmitter().emit(StepEventNames.STEP_EXECUTION_RECEIVED, { lease });
     }
     await this.#giveBack(excess);
     return started.length;

@@ -120,7 +120,7 @@ module TaskerCore
         raise ArgumentError, "a cursor is negative: #{first}, #{last}" if first.negative? || last.negative?
         raise ArgumentError, "start_cursor #{first} is beyond end_cursor #{last}" if first > last
 
-        warn "tasker: batch #{batch_id} has no items: start_cursor and end_cursor are both #{first}" if first == last
+        Logger.instance.warn('batch_without_items', logger: 'tasker.batches', batch_id: batch_id) if first == last
       end
     end
   end

@@ -14,7 +14,7 @@ module TaskerCore
     #
     # An error may leave +call+: see {Errors} for how to say whether it is worth another attempt.
     class Base
-      # Stands where upstream's handlers see the engine in their process. There is none: it answers nil to everything.
+      # Answers nil to everything.
       class NullOrchestrationSystem
         def method_missing(_name, *_arguments)
           nil
@@ -123,12 +123,14 @@ module TaskerCore
 
       # @return [String] the last part of the class's name in snake_case; the given name of a function's handler
       def handler_name
-        Types::ErrorTypes.snake_case(self.class.name.to_s.split('::').last.to_s)
+        Types::Names.snake_case(Types::Names.short(self.class))
       end
 
       # @return [String] the class's constant +VERSION+, else +1.0.0+
       def version
-        self.class.const_defined?(:VERSION) ? self.class::VERSION.to_s : '1.0.0'
+        own = self.class.ancestors.take_while { |ancestor| ancestor != Base }
+        versioned = own.find { |ancestor| ancestor.const_defined?(:VERSION, false) }
+        versioned ? versioned::VERSION.to_s : '1.0.0'
       end
 
       # @return [Hash{Symbol => Object}] who the handler is, for people and tools

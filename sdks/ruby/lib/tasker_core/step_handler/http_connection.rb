@@ -61,9 +61,11 @@ module TaskerCore
       # @raise [Errors::TimeoutError] no answer in time
       # @raise [Errors::NetworkError] no connection, or a broken one
       def run_request(method, path, body = nil, headers = nil)
-        request = Request.new(params.dup, self.headers.merge((headers || {}).to_h.transform_keys(&:to_s)), body)
+        request = Request.new(params.dup, (headers || {}).to_h.transform_keys(&:to_s), body)
         yield request if block_given?
-        send_request(method, uri_of(path, request.params), request)
+        uri = uri_of(path, request.params)
+        request.headers = self.headers.merge(request.headers) if own_server?(uri)
+        send_request(method, uri, request)
       end
 
       # @!method get(path, params = nil, headers = nil)
@@ -109,9 +111,22 @@ module TaskerCore
         raise Errors::ConfigurationError, e.message
       end
 
+      # Credentials are not for other servers.
+      def own_server?(uri)
+        base = url && URI.parse(url.to_s)
+        base.nil? || origin_of(base) == origin_of(uri)
+      end
+
+      def origin_of(uri)
+        [uri.scheme, uri.hostname, uri.port]
+      end
+
       def send_request(method, uri, request)
-        message = METHODS.fetch(method.to_sym).new(uri, request.headers)
-        message.body = request.body if request.body
+        message = METHODS.fetch(method.to_sym).new(uri, request.headers.transform_values(&:to_s))
+        if request.body
+          message.body = request.body
+          message['Content-Type'] ||= 'application/octet-stream'
+        end
         answer = with_connection(uri) { |http| http.request(message) }
         ApiResponse.new(status: answer.code.to_i, headers: answer.to_hash, body: text(answer.body),
                         reason_phrase: answer.message)
@@ -123,8 +138,8 @@ module TaskerCore
       end
 
       def with_connection(uri)
-        origin = [uri.scheme, uri.hostname, uri.port]
-        http = @lock.synchronize { @idle[origin].pop } || open(uri)
+        origin = origin_of(uri)
+        http = @lock.synchronize { @idle[origin].pop } || connect(uri)
         result = yield http
         keep(origin, http)
         http = nil
@@ -139,7 +154,7 @@ module TaskerCore
         finish(http) unless kept
       end
 
-      def open(uri)
+      def connect(uri)
         http = Net::HTTP.new(uri.hostname, uri.port)
         http.open_timeout = options.open_timeout
         http.read_timeout = http.write_timeout = options.timeout

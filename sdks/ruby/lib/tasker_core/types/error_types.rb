@@ -48,13 +48,7 @@ module TaskerCore
       def wire_name(error_type)
         name = error_type.to_s
         return WIRE_NAMES[name] if WIRE_NAMES.key?(name)
-        name.match?(/[A-Z][a-z]|[a-z][A-Z]/) ? snake_case(name) : name
-      end
-
-      # @return [String] a name of a constant as the name of a file: +process_order+ for +ProcessOrder+
-      def snake_case(name)
-        name.gsub('::', '_').gsub(/([A-Z]+)([A-Z][a-z])/, '\1_\2').gsub(/([a-z\d])([A-Z])/, '\1_\2')
-            .tr(' -', '__').downcase
+        name.match?(/[A-Z][a-z]|[a-z][A-Z]/) ? Names.snake_case(name) : name
       end
     end
   end

@@ -63,7 +63,16 @@ module TaskerCore
       end
 
       def except(*keys)
-        self.class.new(to_h_shallow.except(*keys.map { |key| convert(key) }))
+        names = keys.map { |key| convert(key) }
+        reject { |key, _| names.include?(key) }
+      end
+
+      # What is left or made of the pairs stays indifferent.
+      %i[select filter reject transform_values compact].each do |method|
+        define_method(method) do |*arguments, &block|
+          result = super(*arguments, &block)
+          result.is_a?(Hash) ? self.class.new(result) : result
+        end
       end
 
       def delete(key, &block)
@@ -85,7 +94,7 @@ module TaskerCore
 
       # @return [Hash] an ordinary Hash with String keys, at every depth
       def to_h(&block)
-        block ? to_h.to_h(&block) : transform_values { |value| plain(value) }
+        block ? to_h.to_h(&block) : each_with_object({}) { |(key, value), hash| hash[key] = plain(value) }
       end
       alias to_hash to_h
 
@@ -93,10 +102,6 @@ module TaskerCore
 
       def convert(key)
         key.is_a?(Symbol) ? key.name : key
-      end
-
-      def to_h_shallow
-        transform_values(&:itself)
       end
 
       def plain(value)

@@ -95,6 +95,10 @@ module TaskerCore
         end
       end
 
+      # Errors of models that an application may have loaded.
+      INVALID_INPUT = %w[ActiveModel::ValidationError Dry::Struct::Error Dry::Types::CoercionError].freeze
+      private_constant :INVALID_INPUT
+
       module_function
 
       # @return [Success]
@@ -151,7 +155,7 @@ module TaskerCore
         when Errors::NetworkError
           from_error(exception, ErrorTypes::RETRYABLE_ERROR, true, status_code: exception.status_code)
         else
-          from_unexpected(exception)
+          invalid_input?(exception) ? from_invalid_input(exception) : from_unexpected(exception)
         end
       end
 
@@ -185,6 +189,16 @@ module TaskerCore
           error(error_type: error_type, message: exception.message, error_code: code, retryable: retryable,
                 metadata: { context: exception.context, **facts }.compact,
                 orchestration_metadata: retry_after_hint(facts[:retry_after]))
+        end
+
+        # The same input is invalid again at the next attempt.
+        def invalid_input?(exception)
+          exception.class.ancestors.any? { |ancestor| INVALID_INPUT.include?(ancestor.name) }
+        end
+
+        def from_invalid_input(exception)
+          error(error_type: ErrorTypes::VALIDATION_ERROR, message: exception.message,
+                metadata: { exception_class: exception.class.name })
         end
 
         def from_unexpected(exception)

@@ -118,13 +118,14 @@ module TaskerCore
         @thread.report_on_exception = false
         error = outcome.pop
         raise error if error
-
-        @status = :running
       end
 
       # Puts nil into the queue once it runs, else the error.
       def serve(application, outcome)
-        application.run { outcome << nil }
+        application.run do
+          @status = :running
+          outcome << nil
+        end
         outcome << StartFailed.new('it was stopped before it had started')
       rescue StandardError => e
         outcome << e

@@ -40,7 +40,7 @@ module TaskerCore
             @session.arm_lease
             return [:lease, free]
           end
-          wait_for_lease(IDLE_SECONDS)
+          wait_for_lease(StepWorker::IDLE_SECONDS)
         end
       end
 

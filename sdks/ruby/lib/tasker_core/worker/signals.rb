@@ -28,7 +28,6 @@ module TaskerCore
         @before.each { |name, handler| trap(name, handler) }
         @before.clear
         @writer.close
-        @thread.join unless @thread == Thread.current
       end
 
       private

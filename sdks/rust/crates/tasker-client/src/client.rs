@@ -287,9 +287,8 @@ impl OrchestrationApiClient {
             return Err((error, failure));
         }
         serde_json::from_slice(&body).map_err(|error| {
-            let message = format!("the answer of {} cannot be read: {error}", self.url);
             let failure = Failure { status: Some(status.as_u16()), ..Failure::default() };
-            (ClientError::without_answer(ErrorKind::Other, message), failure)
+            (ClientError::unreadable(&self.url, &error), failure)
         })
     }
 }

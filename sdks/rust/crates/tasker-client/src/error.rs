@@ -123,6 +123,11 @@ impl ClientError {
         Self::without_answer(ErrorKind::Connection, format!("no answer from {url}: {reason}"))
     }
 
+    /// The error for an answer that is none of Tasker's.
+    pub fn unreadable(url: &str, error: &serde_json::Error) -> Self {
+        Self::without_answer(ErrorKind::Other, format!("the answer of {url} cannot be read: {error}"))
+    }
+
     pub(crate) fn invalid(message: String) -> Self {
         Self::without_answer(ErrorKind::InvalidRequest, message)
     }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::registry::MethodDispatchError;
 use crate::types::error_types;
 
 /// A result of Tasker's own functions.
@@ -31,6 +32,12 @@ pub enum TaskerError {
     /// What a handler returned as its error, unchanged.
     #[error(transparent)]
     HandlerError(#[from] anyhow::Error),
+}
+
+impl From<MethodDispatchError> for TaskerError {
+    fn from(error: MethodDispatchError) -> Self {
+        Self::HandlerError(error.into())
+    }
 }
 
 /// The errors by which a handler says whether another attempt may help.
@@ -76,17 +83,12 @@ pub enum RustStepHandlerError {
 impl RustStepHandlerError {
     /// The handler error within an error of any type, under whatever context was added to it.
     pub fn find(error: &anyhow::Error) -> Option<&Self> {
-        error
-            .downcast_ref::<Self>()
-            .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Self>()))
+        error.downcast_ref::<Self>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Self>()))
     }
 
     /// Whether the step is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::SystemError { .. } | Self::ExecutionError { retryable: true, .. }
-        )
+        matches!(self, Self::SystemError { .. } | Self::ExecutionError { retryable: true, .. })
     }
 
     /// The `error_type` of the failure, one of [`error_types`].
@@ -106,20 +108,14 @@ mod tests {
     use super::*;
 
     fn declined() -> RustStepHandlerError {
-        RustStepHandlerError::ExecutionError {
-            message: "card declined".into(),
-            retryable: false,
-        }
+        RustStepHandlerError::ExecutionError { message: "card declined".into(), retryable: false }
     }
 
     #[test]
     fn a_handler_error_is_found_under_added_context() {
         let error = Err::<(), _>(declined()).context("while charging").unwrap_err();
         assert_eq!(RustStepHandlerError::find(&error), Some(&declined()));
-        assert_eq!(
-            RustStepHandlerError::find(&anyhow::anyhow!("card declined")),
-            None
-        );
+        assert_eq!(RustStepHandlerError::find(&anyhow::anyhow!("card declined")), None);
     }
 
     #[test]
@@ -127,43 +123,14 @@ mod tests {
         let text = String::from;
         let kinds = [
             (declined(), "permanent_error", false),
-            (
-                RustStepHandlerError::ExecutionError {
-                    message: text("busy"),
-                    retryable: true,
-                },
-                "retryable_error",
-                true,
-            ),
-            (
-                RustStepHandlerError::ValidationError { message: text("no") },
-                "validation_error",
-                false,
-            ),
-            (
-                RustStepHandlerError::SystemError {
-                    message: text("disk"),
-                },
-                "retryable_error",
-                true,
-            ),
-            (
-                RustStepHandlerError::MissingDependency { step_name: text("a") },
-                "permanent_error",
-                false,
-            ),
-            (
-                RustStepHandlerError::InvalidContext { field: text("id") },
-                "validation_error",
-                false,
-            ),
+            (RustStepHandlerError::ExecutionError { message: text("busy"), retryable: true }, "retryable_error", true),
+            (RustStepHandlerError::ValidationError { message: text("no") }, "validation_error", false),
+            (RustStepHandlerError::SystemError { message: text("disk") }, "retryable_error", true),
+            (RustStepHandlerError::MissingDependency { step_name: text("a") }, "permanent_error", false),
+            (RustStepHandlerError::InvalidContext { field: text("id") }, "validation_error", false),
         ];
         for (error, error_type, retryable) in kinds {
-            assert_eq!(
-                (error.error_type(), error.is_retryable()),
-                (error_type, retryable),
-                "{error:?}"
-            );
+            assert_eq!((error.error_type(), error.is_retryable()), (error_type, retryable), "{error:?}");
         }
     }
 }

@@ -23,9 +23,7 @@ where
         return Ok(None);
     };
     fields.retain(|_, value| !value.is_null());
-    serde_json::from_value(Value::Object(fields))
-        .map(Some)
-        .map_err(D::Error::custom)
+    serde_json::from_value(Value::Object(fields)).map(Some).map_err(D::Error::custom)
 }
 
 /// The same, and takes null for the default of the whole.
@@ -47,9 +45,7 @@ pub(crate) fn optional_timestamp<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DateTime<Utc>>, D::Error> {
     Option::<String>::deserialize(deserializer)?
-        .map(|text| {
-            parse_timestamp(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a timestamp")))
-        })
+        .map(|text| parse_timestamp(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a timestamp"))))
         .transpose()
 }
 
@@ -70,15 +66,10 @@ mod tests {
 
     #[test]
     fn a_timestamp_may_leave_out_its_offset() {
-        let expected = DateTime::parse_from_rfc3339("2030-01-31T08:00:00.5Z")
-            .unwrap()
-            .to_utc();
-        for text in [
-            "2030-01-31T08:00:00.5Z",
-            "2030-01-31T09:00:00.5+01:00",
-            "2030-01-31T08:00:00.5",
-            "2030-01-31 08:00:00.5",
-        ] {
+        let expected = DateTime::parse_from_rfc3339("2030-01-31T08:00:00.5Z").unwrap().to_utc();
+        for text in
+            ["2030-01-31T08:00:00.5Z", "2030-01-31T09:00:00.5+01:00", "2030-01-31T08:00:00.5", "2030-01-31 08:00:00.5"]
+        {
             assert_eq!(parse_timestamp(text), Some(expected), "{text}");
         }
         assert_eq!(parse_timestamp("tomorrow"), None);

@@ -4,6 +4,8 @@
 //! Models of the worker protocol are lenient readers: unknown keys are ignored, `null` is the same as absent, and
 //! timestamps come with or without an offset.
 
+#![warn(missing_docs)]
+
 pub mod errors;
 pub mod events;
 mod lenient;

@@ -84,18 +84,9 @@ impl WireResult {
     /// The report of a handler's result: its ending, or its checkpoint. The lease says whose it is.
     pub fn new(lease: &LeaseItem, result: StepExecutionResult) -> Self {
         let outcome = match result.checkpoint_yield() {
-            Some(CheckpointYieldData {
-                cursor,
-                items_processed,
-                accumulated_results,
-                ..
-            }) => WireOutcome::Checkpoint {
-                checkpoint: WireCheckpoint {
-                    cursor,
-                    items_processed,
-                    accumulated_results,
-                },
-            },
+            Some(CheckpointYieldData { cursor, items_processed, accumulated_results, .. }) => {
+                WireOutcome::Checkpoint { checkpoint: WireCheckpoint { cursor, items_processed, accumulated_results } }
+            }
             None => WireOutcome::Ended(Box::new(WireEnding {
                 success: result.success,
                 result: result.result,
@@ -105,11 +96,7 @@ impl WireResult {
                 orchestration_metadata: result.orchestration_metadata,
             })),
         };
-        Self {
-            step_uuid: lease.step_uuid,
-            lease_id: lease.lease_id,
-            outcome,
-        }
+        Self { step_uuid: lease.step_uuid, lease_id: lease.lease_id, outcome }
     }
 
     /// Whether the step succeeded; none if it goes on from a checkpoint.

@@ -51,6 +51,7 @@ module TaskerCore
 
         # Keys that are missing are left out, so that the model's defaults hold.
         def build(model, hash)
+          hash = {} unless hash.is_a?(Hash)
           names = (model.respond_to?(:attribute_names) ? model.attribute_names : model.members).map(&:to_sym)
           given = names.select { |name| hash.key?(name) }.to_h { |name| [name, hash[name]] }
           object = model.new(**given)

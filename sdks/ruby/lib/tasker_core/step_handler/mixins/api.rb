@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-require 'base64'
 require 'json'
 require 'securerandom'
 require_relative '../api_response'
 require_relative '../http_connection'
+require_relative 'api_results'
 
 module TaskerCore
   module StepHandler
@@ -18,6 +18,8 @@ module TaskerCore
       #
       # If the application has loaded Faraday, requests are sent with it.
       module API
+        include ApiResults
+
         # @!group Requests
 
         # @param path [String] appended to the +url+ of the configuration
@@ -103,7 +105,7 @@ module TaskerCore
 
             query = query.merge(pagination_key => cursor)
           end
-          logger.warn("#{handler_name}: #{path} has more than #{max_pages} pages; the rest was not fetched")
+          logger.warn("#{handler_name}: #{path} has more than #{max_pages} pages; the others were not fetched")
           items
         end
 
@@ -137,71 +139,6 @@ module TaskerCore
         end
 
         # @!endgroup
-        # @!group Results
-
-        # Builds the result of a call that went well: +{ 'data', 'status', 'headers' }+, or +result+ as it is.
-        #
-        # @param response [ApiResponse, nil] stands for +data+, +status+ and +headers+
-        # @param data [Object]
-        # @param result [Object, nil] the whole result
-        # @param execution_time_ms [Numeric, nil]
-        # @param metadata [Hash]
-        # @return [Types::StepHandlerCallResult::Success]
-        # @raise [ArgumentError] if there is nothing of +response+, +data+ and +result+
-        def api_success(response = nil, data: nil, result: nil, status: nil, headers: nil, execution_time_ms: nil,
-                        metadata: {})
-          raise ArgumentError, 'api_success needs data: (or a response, or result:)' if [response, data, result].all?(&:nil?)
-
-          whole = result || { 'data' => data.nil? ? response&.body : data,
-                              'status' => status || response&.status || 200,
-                              'headers' => (headers || response&.headers || {}).to_h,
-                              'execution_time_ms' => execution_time_ms }.reject { |key, value| key == 'execution_time_ms' && value.nil? }
-          success(result: whole, metadata: { api_call: true }.merge(metadata))
-        end
-
-        # Builds the failure of a call that did not go well. The header Retry-After says when to try again.
-        #
-        # @param response [ApiResponse, nil] stands for +message+, +status+ and +headers+
-        # @param message [String]
-        # @param status [Integer, nil]
-        # @param error_type [String, nil] by default +RetryableError+ if the status is 5xx, 408 or 429,
-        #   +PermanentError+ if it is another 4xx, else +UnexpectedError+
-        # @param headers [Hash]
-        # @param execution_time_ms [Numeric, nil]
-        # @param metadata [Hash]
-        # @return [Types::StepHandlerCallResult::Error]
-        def api_failure(response = nil, message: nil, status: nil, error_type: nil, headers: nil,
-                        execution_time_ms: nil, metadata: {})
-          status ||= response&.status
-          headers ||= response&.headers || {}
-          facts = { api_call: true, status: status, headers: headers.to_h, execution_time_ms: execution_time_ms }.compact
-          wait = ApiResponse.retry_after_header(headers)
-          Types::StepHandlerCallResult.error(
-            error_type: error_type || error_type_of(status), message: message || response&.error_message || 'API call failed',
-            retryable: status ? ApiResponse.retryable_status?(status) : error_type == Types::ErrorTypes::RETRYABLE_ERROR,
-            metadata: facts.merge(metadata), orchestration_metadata: wait && { headers: { 'retry-after' => wait } }
-          )
-        end
-
-        # Builds a retryable failure of type +connection_error+.
-        #
-        # @param error [Exception]
-        # @param context [String, nil] what was being done, as +fetching order+
-        # @return [Types::StepHandlerCallResult::Error]
-        def connection_error(error, context = nil)
-          transport_failure('Connection error', 'connection_error', error, context)
-        end
-
-        # Builds a retryable failure of type +timeout+.
-        #
-        # @param error [Exception]
-        # @param context [String, nil] what was being done, as +fetching order+
-        # @return [Types::StepHandlerCallResult::Error]
-        def timeout_error(error, context = nil)
-          transport_failure('Request timeout', 'TimeoutError', error, context)
-        end
-
-        # @!endgroup
 
         # @return [Array<String>] with what the mixin adds
         def capabilities
@@ -217,7 +154,8 @@ module TaskerCore
 
         def api_request(method, path, params: {}, data: nil, headers: {})
           body, headers = encoded(data, headers.to_h.transform_keys(&:to_s))
-          response = connection.run_request(method, path, body, headers) do |request|
+          # With a slash in front, Faraday would leave out the path of the URL.
+          response = connection.run_request(method, path.delete_prefix('/'), body, headers) do |request|
             request.params.update(params.to_h.transform_keys(&:to_s))
           end
           process_response(response)
@@ -249,7 +187,7 @@ module TaskerCore
           case auth['type']
           when 'bearer' then { 'Authorization' => "Bearer #{auth['token']}" }
           when 'basic'
-            { 'Authorization' => "Basic #{Base64.strict_encode64("#{auth['username']}:#{auth['password']}")}" }
+            { 'Authorization' => "Basic #{["#{auth['username']}:#{auth['password']}"].pack('m0')}" }
           when 'api_key' then { (auth['api_key_header'] || 'X-API-Key') => auth['token'].to_s }
           else {}
           end
@@ -268,18 +206,6 @@ module TaskerCore
 
           timeout = defined?(::Faraday::TimeoutError) && error.is_a?(::Faraday::TimeoutError)
           (timeout ? Errors::TimeoutError : Errors::NetworkError).new(error.message)
-        end
-
-        def error_type_of(status)
-          return Types::ErrorTypes::UNEXPECTED_ERROR if status.nil? || status < 400
-
-          ApiResponse.retryable_status?(status) ? Types::ErrorTypes::RETRYABLE_ERROR : Types::ErrorTypes::PERMANENT_ERROR
-        end
-
-        def transport_failure(kind, error_type, error, context)
-          doing = context ? " while #{context}" : ''
-          Types::StepHandlerCallResult.error(error_type: error_type, message: "#{kind}#{doing}: #{error.message}",
-                                             retryable: true, metadata: { exception_class: error.class.name })
         end
 
         def form_part(boundary, names, content, content_type = nil)

@@ -82,12 +82,7 @@ impl DomainEventPublisher {
 
     /// Gives an event to all that subscribed to its name, one after the other, and returns the event's id. A
     /// subscriber's error does not keep the others from it; `on_error` of the registry hears of it.
-    pub async fn publish_event(
-        &self,
-        event_name: &str,
-        payload: DomainEventPayload,
-        metadata: EventMetadata,
-    ) -> Uuid {
+    pub async fn publish_event(&self, event_name: &str, payload: DomainEventPayload, metadata: EventMetadata) -> Uuid {
         let event = DomainEvent {
             event_id: Uuid::new_v4(),
             event_name: event_name.to_owned(),

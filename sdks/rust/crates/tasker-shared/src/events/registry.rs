@@ -15,9 +15,8 @@ use crate::events::domain_events::DomainEvent;
 pub struct EventHandlerError(pub String);
 
 /// A subscriber: an async function of an event.
-pub type EventHandler = Arc<
-    dyn Fn(DomainEvent) -> Pin<Box<dyn Future<Output = Result<(), EventHandlerError>> + Send>> + Send + Sync,
->;
+pub type EventHandler =
+    Arc<dyn Fn(DomainEvent) -> Pin<Box<dyn Future<Output = Result<(), EventHandlerError>> + Send>> + Send + Sync>;
 
 /// Hears of subscribers' errors: the event's name and the error.
 type ErrorListener = Arc<dyn Fn(&str, &EventHandlerError) + Send + Sync>;
@@ -40,10 +39,7 @@ impl EventRegistry {
 
     /// Adds a subscriber; it hears of events that are published from now on.
     pub fn subscribe(&self, pattern: impl Into<String>, handler: EventHandler) {
-        self.subscribers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((pattern.into(), handler));
+        self.subscribers.write().unwrap_or_else(PoisonError::into_inner).push((pattern.into(), handler));
     }
 
     /// Removes all subscribers of a pattern; how many there were.
@@ -56,10 +52,7 @@ impl EventRegistry {
 
     /// The number of subscribers.
     pub fn subscriber_count(&self) -> usize {
-        self.subscribers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.subscribers.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Sets what hears of subscribers' errors; without it they are dropped.
@@ -71,11 +64,7 @@ impl EventRegistry {
     pub async fn dispatch(&self, event: DomainEvent) {
         for handler in self.interested_in(&event.event_name) {
             if let Err(error) = handler(event.clone()).await {
-                let listener = self
-                    .on_error
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
+                let listener = self.on_error.read().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(listener) = listener {
                     listener(&event.event_name, &error);
                 }
@@ -85,19 +74,14 @@ impl EventRegistry {
 
     fn interested_in(&self, event_name: &str) -> Vec<EventHandler> {
         let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
-        let matching = subscribers
-            .iter()
-            .filter(|(pattern, _)| matches(pattern, event_name));
+        let matching = subscribers.iter().filter(|(pattern, _)| matches(pattern, event_name));
         matching.map(|(_, handler)| Arc::clone(handler)).collect()
     }
 }
 
 impl fmt::Debug for EventRegistry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("EventRegistry")
-            .field("subscribers", &self.subscriber_count())
-            .finish()
+        formatter.debug_struct("EventRegistry").field("subscribers", &self.subscriber_count()).finish()
     }
 }
 
@@ -107,9 +91,7 @@ fn matches(pattern: &str, event_name: &str) -> bool {
     }
     let (wanted, given) = (pattern.split('.'), event_name.split('.'));
     wanted.clone().count() == given.clone().count()
-        && wanted
-            .zip(given)
-            .all(|(wanted, given)| wanted == "*" || wanted == given)
+        && wanted.zip(given).all(|(wanted, given)| wanted == "*" || wanted == given)
 }
 
 #[cfg(test)]

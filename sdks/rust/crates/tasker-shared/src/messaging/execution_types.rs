@@ -86,12 +86,7 @@ impl BatchProcessingOutcome {
         cursor_configs: Vec<CursorConfig>,
         total_items: u64,
     ) -> Self {
-        Self::CreateBatches {
-            worker_template_name,
-            worker_count,
-            cursor_configs,
-            total_items,
-        }
+        Self::CreateBatches { worker_template_name, worker_count, cursor_configs, total_items }
     }
 
     /// Whether any worker steps are created.

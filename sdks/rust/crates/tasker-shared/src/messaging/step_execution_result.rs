@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use uuid::Uuid;
 
-use crate::lenient::{null_as_default, optional_timestamp, timestamp};
+use crate::lenient::null_as_default;
 use crate::messaging::message::OrchestrationMetadata;
+use crate::messaging::{StepExecutionError, StepExecutionMetadata, StepResultStatus};
 use crate::models::core::batch_worker::CheckpointYieldData;
 
 /// The key of `metadata.custom` that makes a result a checkpoint.
@@ -40,140 +41,6 @@ pub struct StepExecutionResult {
     pub orchestration_metadata: Option<OrchestrationMetadata>,
 }
 
-/// About one execution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepExecutionMetadata {
-    /// How long the handler ran, in milliseconds.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub execution_time_ms: i64,
-    /// The handler's version.
-    #[serde(default)]
-    pub handler_version: Option<String>,
-    /// Whether a failure is tried again; without meaning for a success.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub retryable: bool,
-    /// When the execution ended.
-    #[serde(default, deserialize_with = "timestamp")]
-    pub completed_at: DateTime<Utc>,
-    /// The worker that ran it.
-    #[serde(default)]
-    pub worker_id: Option<String>,
-    /// The machine that it ran on.
-    #[serde(default)]
-    pub worker_hostname: Option<String>,
-    /// When it began.
-    #[serde(default, deserialize_with = "optional_timestamp")]
-    pub started_at: Option<DateTime<Utc>>,
-    /// What the handler wants to keep about it.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub custom: HashMap<String, Value>,
-    /// A failure's own code.
-    #[serde(default)]
-    pub error_code: Option<String>,
-    /// A failure's kind, see [`error_types`](crate::types::error_types).
-    #[serde(default)]
-    pub error_type: Option<String>,
-    /// What was going on when it failed.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub context: HashMap<String, Value>,
-}
-
-impl Default for StepExecutionMetadata {
-    /// Ended now, after no time.
-    fn default() -> Self {
-        Self {
-            execution_time_ms: 0,
-            handler_version: None,
-            retryable: false,
-            completed_at: Utc::now(),
-            worker_id: None,
-            worker_hostname: None,
-            started_at: None,
-            custom: HashMap::new(),
-            error_code: None,
-            error_type: None,
-            context: HashMap::new(),
-        }
-    }
-}
-
-/// Why an execution failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepExecutionError {
-    /// What happened.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub message: String,
-    /// Its kind.
-    #[serde(default)]
-    pub error_type: Option<String>,
-    /// Where it happened, a line each.
-    #[serde(default)]
-    pub backtrace: Option<Vec<String>>,
-    /// Whether the step is tried again.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub retryable: bool,
-    /// The status of a called server's answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status_code: Option<u16>,
-    /// What was going on.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "HashMap::is_empty"
-    )]
-    pub context: HashMap<String, Value>,
-}
-
-impl StepExecutionError {
-    /// An error without anything but its message.
-    pub fn new(message: impl Into<String>, retryable: bool) -> Self {
-        Self {
-            message: message.into(),
-            error_type: None,
-            backtrace: None,
-            retryable,
-            status_code: None,
-            context: HashMap::new(),
-        }
-    }
-
-    /// Adds the error's kind.
-    pub fn with_error_type(mut self, error_type: impl Into<String>) -> Self {
-        self.error_type = Some(error_type.into());
-        self
-    }
-
-    /// Adds where it happened.
-    pub fn with_backtrace(mut self, backtrace: Vec<String>) -> Self {
-        self.backtrace = Some(backtrace);
-        self
-    }
-
-    /// Adds the status of a called server's answer.
-    pub fn with_status_code(mut self, status_code: u16) -> Self {
-        self.status_code = Some(status_code);
-        self
-    }
-
-    /// Adds something about what was going on.
-    pub fn with_context(mut self, key: impl Into<String>, value: Value) -> Self {
-        self.context.insert(key.into(), value);
-        self
-    }
-}
-
-/// The kinds of results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepResultStatus {
-    /// The step succeeded.
-    Completed,
-    /// The step failed.
-    Failed,
-    /// Something outside the step failed; the engine treats it like `Failed`.
-    Error,
-}
-
 impl StepExecutionResult {
     /// A success with `result`, which may be any JSON; `custom_metadata` is kept with it.
     pub fn success(
@@ -182,10 +49,8 @@ impl StepExecutionResult {
         execution_time_ms: i64,
         custom_metadata: Option<HashMap<String, Value>>,
     ) -> Self {
-        let metadata = StepExecutionMetadata {
-            custom: custom_metadata.unwrap_or_default(),
-            ..ended_now(execution_time_ms)
-        };
+        let metadata =
+            StepExecutionMetadata { custom: custom_metadata.unwrap_or_default(), ..ended_now(execution_time_ms) };
         Self {
             step_uuid,
             success: true,
@@ -215,10 +80,7 @@ impl StepExecutionResult {
             context: context.unwrap_or_default(),
             ..ended_now(execution_time_ms)
         };
-        let error = StepExecutionError {
-            error_type,
-            ..StepExecutionError::new(error_message, retryable)
-        };
+        let error = StepExecutionError { error_type, ..StepExecutionError::new(error_message, retryable) };
         Self {
             step_uuid,
             success: false,
@@ -239,15 +101,7 @@ impl StepExecutionResult {
         execution_time_ms: i64,
         context: Option<HashMap<String, Value>>,
     ) -> Self {
-        let mut result = Self::failure(
-            step_uuid,
-            error_message,
-            None,
-            error_type,
-            false,
-            execution_time_ms,
-            context,
-        );
+        let mut result = Self::failure(step_uuid, error_message, None, error_type, false, execution_time_ms, context);
         "error".clone_into(&mut result.status);
         if let Some(error) = &mut result.error {
             error.backtrace = backtrace;
@@ -266,38 +120,22 @@ impl StepExecutionResult {
         items_processed: u64,
         accumulated_results: Option<Value>,
     ) -> Self {
-        let mut result =
-            json!({"type": CHECKPOINT_YIELD, "cursor": cursor, "items_processed": items_processed});
+        let mut result = json!({"type": CHECKPOINT_YIELD, "cursor": cursor, "items_processed": items_processed});
         if let Some(accumulated) = accumulated_results {
             result["accumulated_results"] = accumulated;
         }
-        let marks = [
-            (CHECKPOINT_YIELD.to_owned(), json!(true)),
-            ("batch_worker".to_owned(), json!(true)),
-        ];
+        let marks = [(CHECKPOINT_YIELD.to_owned(), json!(true)), ("batch_worker".to_owned(), json!(true))];
         Self::success(step_uuid, result, 0, Some(HashMap::from(marks)))
     }
 
     /// The checkpoint that the result is; none for a result that ends the step.
     pub fn checkpoint_yield(&self) -> Option<CheckpointYieldData> {
-        let is_yield = self
-            .metadata
-            .custom
-            .get(CHECKPOINT_YIELD)
-            .is_some_and(|mark| mark == &json!(true));
+        let is_yield = self.metadata.custom.get(CHECKPOINT_YIELD).is_some_and(|mark| mark == &json!(true));
         (self.success && is_yield).then(|| CheckpointYieldData {
             step_uuid: self.step_uuid,
             cursor: self.result.get("cursor").cloned().unwrap_or_default(),
-            items_processed: self
-                .result
-                .get("items_processed")
-                .and_then(Value::as_u64)
-                .unwrap_or(0),
-            accumulated_results: self
-                .result
-                .get("accumulated_results")
-                .cloned()
-                .filter(|kept| !kept.is_null()),
+            items_processed: self.result.get("items_processed").and_then(Value::as_u64).unwrap_or(0),
+            accumulated_results: self.result.get("accumulated_results").cloned().filter(|kept| !kept.is_null()),
         })
     }
 
@@ -347,6 +185,12 @@ impl StepExecutionResult {
         of_error.or(self.metadata.error_type.as_deref())
     }
 
+    /// Sets what else the engine should know, such as when to try again.
+    pub fn with_orchestration_metadata(mut self, metadata: OrchestrationMetadata) -> Self {
+        self.orchestration_metadata = Some(metadata);
+        self
+    }
+
     /// Sets the failure's own code.
     pub fn with_error_code(mut self, error_code: impl Into<String>) -> Self {
         self.metadata.error_code = Some(error_code.into());
@@ -364,17 +208,22 @@ impl StepExecutionResult {
     }
 }
 
-/// Reads a result. A value that is not a result counts as what a success resulted in.
+/// Reads a result. A value that is not a result counts as what a success resulted in; one that is a result in part
+/// keeps what the step resulted in.
 impl From<Value> for StepExecutionResult {
-    fn from(value: Value) -> Self {
+    fn from(mut value: Value) -> Self {
         let is_result = value.get("success").is_some_and(Value::is_boolean) || value.get("result").is_some();
-        if is_result {
-            if let Ok(mut result) = Self::deserialize(&value) {
-                result.success |= value.get("success").is_none();
-                return result;
+        if !is_result {
+            return Self::success(Uuid::nil(), value, 0, None);
+        }
+        let success = value.get("success").and_then(Value::as_bool).unwrap_or(true);
+        match Self::deserialize(&value) {
+            Ok(result) => Self { success, ..result },
+            Err(_) => {
+                let result = value.get_mut("result").map(Value::take).unwrap_or_default();
+                Self { success, ..Self::success(Uuid::nil(), result, 0, None) }
             }
         }
-        Self::success(Uuid::nil(), value, 0, None)
     }
 }
 
@@ -383,8 +232,7 @@ fn ended_now(execution_time_ms: i64) -> StepExecutionMetadata {
     StepExecutionMetadata {
         execution_time_ms,
         completed_at: now,
-        started_at: TimeDelta::try_milliseconds(execution_time_ms)
-            .and_then(|time| now.checked_sub_signed(time)),
+        started_at: TimeDelta::try_milliseconds(execution_time_ms).and_then(|time| now.checked_sub_signed(time)),
         ..StepExecutionMetadata::default()
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::models::core::task_template::HandlerDefinition;
-use crate::registry::{
-    wrap_with_method, ResolutionContext, ResolutionError, ResolvedHandler, StepHandlerResolver,
-};
+use crate::registry::{wrap_with_method, ResolutionContext, ResolutionError, ResolvedHandler, StepHandlerResolver};
 
 /// Resolvers in the order of their priority, lowest first; among equals the earlier added comes first.
 #[derive(Debug, Clone, Default)]
@@ -70,8 +68,7 @@ impl ResolverChain {
 
     /// Whether any resolver would try; only the one that the definition names, if it names one.
     pub fn can_resolve(&self, definition: &HandlerDefinition) -> bool {
-        self.candidates(definition)
-            .is_ok_and(|resolvers| resolvers.iter().any(|each| each.can_resolve(definition)))
+        self.candidates(definition).is_ok_and(|resolvers| resolvers.iter().any(|each| each.can_resolve(definition)))
     }
 
     /// The callables that the resolvers know in advance, each once.
@@ -88,11 +85,7 @@ impl ResolverChain {
     /// How many resolvers there are, and what they know.
     pub fn stats(&self) -> ResolverChainStats {
         let describe = |each: &Arc<dyn StepHandlerResolver>| {
-            (
-                each.resolver_name().to_owned(),
-                each.priority(),
-                each.registered_callables().len(),
-            )
+            (each.resolver_name().to_owned(), each.priority(), each.registered_callables().len())
         };
         ResolverChainStats {
             resolver_count: self.resolvers.len(),
@@ -119,27 +112,19 @@ impl ResolverChain {
         }
         Err(ResolutionError::HandlerNotFound {
             callable: definition.callable.clone(),
-            tried: resolvers
-                .iter()
-                .map(|each| each.resolver_name().to_owned())
-                .collect(),
+            tried: resolvers.iter().map(|each| each.resolver_name().to_owned()).collect(),
         })
     }
 
     /// The resolvers to ask for a definition.
-    fn candidates(
-        &self,
-        definition: &HandlerDefinition,
-    ) -> Result<&[Arc<dyn StepHandlerResolver>], ResolutionError> {
+    fn candidates(&self, definition: &HandlerDefinition) -> Result<&[Arc<dyn StepHandlerResolver>], ResolutionError> {
         let Some(hint) = definition.resolver.as_deref().filter(|hint| !hint.is_empty()) else {
             return Ok(&self.resolvers);
         };
-        self.named(hint)
-            .map(std::slice::from_ref)
-            .ok_or_else(|| ResolutionError::ResolverNotFound {
-                resolver: hint.to_owned(),
-                available: self.resolver_names().into_iter().map(str::to_owned).collect(),
-            })
+        self.named(hint).map(std::slice::from_ref).ok_or_else(|| ResolutionError::ResolverNotFound {
+            resolver: hint.to_owned(),
+            available: self.resolver_names().into_iter().map(str::to_owned).collect(),
+        })
     }
 
     fn named(&self, name: &str) -> Option<&Arc<dyn StepHandlerResolver>> {

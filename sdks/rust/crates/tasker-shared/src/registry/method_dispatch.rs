@@ -20,6 +20,17 @@ pub struct MethodDispatchError {
     pub supported: Vec<String>,
 }
 
+impl MethodDispatchError {
+    /// `handler` has no method `method`, but those in `supported`.
+    pub fn new(handler: &str, method: &str, supported: &[&str]) -> Self {
+        Self {
+            handler: handler.to_owned(),
+            method: method.to_owned(),
+            supported: supported.iter().map(|each| (*each).to_owned()).collect(),
+        }
+    }
+}
+
 /// Which method of which handler runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodDispatchInfo {
@@ -54,10 +65,7 @@ impl MethodDispatchWrapper {
     /// # Errors
     ///
     /// The handler lacks the method.
-    pub fn new(
-        handler: Arc<dyn ResolvedHandler>,
-        method: impl Into<String>,
-    ) -> Result<Self, MethodDispatchError> {
+    pub fn new(handler: Arc<dyn ResolvedHandler>, method: impl Into<String>) -> Result<Self, MethodDispatchError> {
         let method = method.into();
         validate_method_support(handler.as_ref(), &method)?;
         Ok(Self { handler, method })
@@ -97,22 +105,11 @@ impl ResolvedHandler for MethodDispatchWrapper {
 /// # Errors
 ///
 /// It has not.
-pub fn validate_method_support(
-    handler: &dyn ResolvedHandler,
-    method: &str,
-) -> Result<(), MethodDispatchError> {
+pub fn validate_method_support(handler: &dyn ResolvedHandler, method: &str) -> Result<(), MethodDispatchError> {
     if handler.supports_method(method) {
         return Ok(());
     }
-    Err(MethodDispatchError {
-        handler: handler.name().to_owned(),
-        method: method.to_owned(),
-        supported: handler
-            .supported_methods()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
-    })
+    Err(MethodDispatchError::new(handler.name(), method, &handler.supported_methods()))
 }
 
 /// The handler with the method that the definition asks for; the handler itself if that is `call`.
@@ -127,8 +124,5 @@ pub fn wrap_with_method(
     if !definition.uses_method_dispatch() {
         return Ok(handler);
     }
-    Ok(Arc::new(MethodDispatchWrapper::new(
-        handler,
-        definition.effective_method(),
-    )?))
+    Ok(Arc::new(MethodDispatchWrapper::new(handler, definition.effective_method())?))
 }

@@ -71,11 +71,7 @@ pub struct ResolutionContext {
 impl ResolutionContext {
     /// For a step of a task.
     pub fn new(namespace: impl Into<String>, step_name: impl Into<String>, task_uuid: Uuid) -> Self {
-        Self {
-            namespace: namespace.into(),
-            step_name: step_name.into(),
-            task_uuid,
-        }
+        Self { namespace: namespace.into(), step_name: step_name.into(), task_uuid }
     }
 }
 

@@ -185,10 +185,7 @@ impl<'de> Deserialize<'de> for TaskForOrchestration {
         }
 
         let mut all = Value::deserialize(deserializer)?;
-        let nested = all
-            .get_mut("task")
-            .filter(|task| task.is_object())
-            .map(Value::take);
+        let nested = all.get_mut("task").filter(|task| task.is_object()).map(Value::take);
         let names = Names::deserialize(&all).map_err(serde::de::Error::custom)?;
         let task = serde_json::from_value(nested.unwrap_or(all)).map_err(serde::de::Error::custom)?;
         Ok(Self {

@@ -12,13 +12,7 @@ pub const TIMEOUT: &str = "timeout";
 pub const HANDLER_ERROR: &str = "handler_error";
 
 /// All of them.
-pub const ALL: [&str; 5] = [
-    PERMANENT_ERROR,
-    RETRYABLE_ERROR,
-    VALIDATION_ERROR,
-    TIMEOUT,
-    HANDLER_ERROR,
-];
+pub const ALL: [&str; 5] = [PERMANENT_ERROR, RETRYABLE_ERROR, VALIDATION_ERROR, TIMEOUT, HANDLER_ERROR];
 
 /// Whether `error_type` is one of [`ALL`].
 pub fn is_standard(error_type: &str) -> bool {

@@ -34,14 +34,8 @@ impl TaskSequenceStep {
     ///
     /// The task has no input, or the field is absent.
     pub fn get_context_field_raw(&self, key: &str) -> Result<&Value> {
-        let context = self
-            .task
-            .context
-            .as_ref()
-            .ok_or_else(|| anyhow!("the task has no context"))?;
-        context
-            .get(key)
-            .ok_or_else(|| anyhow!("the task's context has no field '{key}'"))
+        let context = self.task.context.as_ref().ok_or_else(|| anyhow!("the task has no context"))?;
+        context.get(key).ok_or_else(|| anyhow!("the task's context has no field '{key}'"))
     }
 
     /// A field of the task's input, or `default` if it is absent, null, or not a `T`.
@@ -59,9 +53,7 @@ impl TaskSequenceStep {
     /// There is no such value, or it is not a `T`.
     pub fn get_config<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let initialization = &self.step_definition.handler.initialization;
-        let value = initialization
-            .get(key)
-            .ok_or_else(|| anyhow!("the handler's configuration has no '{key}'"))?;
+        let value = initialization.get(key).ok_or_else(|| anyhow!("the handler's configuration has no '{key}'"))?;
         read(value).with_context(|| format!("the handler's configuration '{key}'"))
     }
 
@@ -132,10 +124,7 @@ impl TaskSequenceStep {
 
     /// What an earlier execution of this step saved: `cursor`, `items_processed`, `accumulated_results`.
     pub fn checkpoint(&self) -> Option<&Value> {
-        self.workflow_step
-            .checkpoint
-            .as_ref()
-            .filter(|checkpoint| !checkpoint.is_null())
+        self.workflow_step.checkpoint.as_ref().filter(|checkpoint| !checkpoint.is_null())
     }
 
     /// Where to go on; none without a checkpoint, or if the cursor is not a `T`.
@@ -164,9 +153,7 @@ impl TaskSequenceStep {
 
     fn dependency_value(&self, step_name: &str) -> Result<&Value> {
         let found = self.dependency_results.get(step_name);
-        found
-            .map(|found| &found.result)
-            .ok_or_else(|| anyhow!("step '{step_name}' left no result"))
+        found.map(|found| &found.result).ok_or_else(|| anyhow!("step '{step_name}' left no result"))
     }
 }
 

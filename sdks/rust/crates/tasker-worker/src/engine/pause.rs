@@ -38,11 +38,6 @@ impl Pause {
         self.failures += 1;
         self.until = Some(now + delay.max(asked.unwrap_or_default()));
     }
-
-    /// Waits at least until then.
-    pub fn hold(&mut self, until: Instant) {
-        self.until = Some(self.until.map_or(until, |before| before.max(until)));
-    }
 }
 
 #[cfg(test)]

@@ -70,10 +70,7 @@ impl HandlerDefinition {
 
     /// The method that runs the step; `call` by default.
     pub fn effective_method(&self) -> &str {
-        self.method
-            .as_deref()
-            .filter(|method| !method.is_empty())
-            .unwrap_or(DEFAULT_METHOD)
+        self.method.as_deref().filter(|method| !method.is_empty()).unwrap_or(DEFAULT_METHOD)
     }
 
     /// Whether that is another method than `call`.
@@ -83,9 +80,7 @@ impl HandlerDefinition {
 
     /// Whether only one resolver is to be asked.
     pub fn has_resolver_hint(&self) -> bool {
-        self.resolver
-            .as_deref()
-            .is_some_and(|resolver| !resolver.is_empty())
+        self.resolver.as_deref().is_some_and(|resolver| !resolver.is_empty())
     }
 }
 

@@ -77,10 +77,7 @@ impl ExplicitMappingResolver {
 
 impl fmt::Debug for ExplicitMappingResolver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ExplicitMappingResolver")
-            .field("keys", &self.registered_keys())
-            .finish()
+        formatter.debug_struct("ExplicitMappingResolver").field("keys", &self.registered_keys()).finish()
     }
 }
 

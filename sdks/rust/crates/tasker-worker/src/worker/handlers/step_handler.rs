@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use tasker_shared::messaging::StepExecutionResult;
 use tasker_shared::registry::MethodDispatchError;
 use tasker_shared::types::TaskSequenceStep;
-use tasker_shared::TaskerResult;
+use tasker_shared::{TaskerError, TaskerResult};
 
 /// The code of a step.
 #[async_trait]
 pub trait StepHandler: Send + Sync {
-    /// Runs the step. An error is a failure that is tried again, unless it is, or wraps, a
+    /// Runs the step.
+    ///
+    /// # Errors
+    /// An error is a failure that is tried again, unless it is a `TaskerError::HandlerError` around a
     /// `RustStepHandlerError` that says otherwise.
     async fn call(&self, step: &TaskSequenceStep) -> TaskerResult<StepExecutionResult>;
 
@@ -28,25 +31,27 @@ pub trait StepHandler: Send + Sync {
         None
     }
 
-    /// Runs the method that a template names with `handler.method`; by default only `call` exists.
+    /// Runs the method that a template names with `handler.method`; by default there is only `call`.
     ///
     /// # Errors
-    /// [`MethodDispatchError`] if there is no such method, which fails the step for good.
+    /// Those of [`call`](Self::call); a [`MethodDispatchError`] if there is no such method, which fails the step for
+    /// good.
     async fn invoke_method(&self, method: &str, step: &TaskSequenceStep) -> TaskerResult<StepExecutionResult> {
         if method == "call" {
             return self.call(step).await;
         }
-        Err(MethodDispatchError::not_found(self.name(), method).into())
+        let missing = MethodDispatchError::new(self.name(), method, &["call"]);
+        Err(TaskerError::HandlerError(missing.into()))
     }
 }
 
-/// Finds the handler of a step.
+/// Finds the handlers of steps.
 #[async_trait]
 pub trait StepHandlerRegistry: Send + Sync {
     /// The handler of a step; `None` if there is none.
     async fn get(&self, step: &TaskSequenceStep) -> Option<Arc<dyn StepHandler>>;
 
-    /// Registers a handler under a name. One that was registered under the name before is replaced.
+    /// Registers a handler under a name; one that has the name already is replaced. A worker that runs takes it up.
     fn register(&self, name: &str, handler: Arc<dyn StepHandler>);
 
     /// Whether there is a handler of this name.
