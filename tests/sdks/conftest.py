@@ -56,14 +56,8 @@ def pack(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def patient_pack(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pack]:
-    """A server whose leases outlast a restart of it."""
-    yield from _pack(live_database, 30.0, tmp_path_factory.mktemp("patient"))
-
-
-@pytest.fixture(scope="module")
 def closed_pack(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pack]:
-    """A server that wants credentials."""
+    """A server that wants credentials, and whose leases outlast a restart of it."""
     make = ("-m", "tasker_core", "auth", "create-key", "--subject", "tests", "--permission", "*")
     environment = {**os.environ, "DATABASE_URL": live_database}
     made = subprocess.run([sys.executable, *make], env=environment, capture_output=True, text=True, check=True)
@@ -78,8 +72,8 @@ def worker_of(pack: Pack) -> Callable[[Language], Worker]:
 
     def worker(language: Language) -> Worker:
         if language.name not in kept:
-            kept[language.name] = pack.start_worker(language, f"live_{language.name}")
-        kept[language.name].check()
+            kept[language.name] = pack.launch_worker(language, f"live_{language.name}")
+        pack.wait_for(kept[language.name])
         return kept[language.name]
 
     return worker

@@ -254,13 +254,17 @@ class Pack:
     def start_worker(self, language: Language, namespace: str, *, slots: int = 10) -> Worker:
         """Start a worker, and return it once the server knows it."""
         worker = self.launch_worker(language, namespace, slots=slots)
+        self.wait_for(worker)
+        return worker
+
+    def wait_for(self, worker: Worker) -> None:
+        """Wait until the server knows a worker."""
 
         def registered() -> bool:
             worker.check()
             return self.knows(worker)
 
-        until(registered, f"{language.name}'s worker is registered")
-        return worker
+        until(registered, f"{worker.name} is registered")
 
     def get(self, path: str) -> Any:
         """Ask the server for something."""

@@ -100,11 +100,11 @@ def test_a_function_gets_what_it_declares(pack, namespace):
 
 
 def test_a_retryable_failure_thrown_or_returned_is_tried_again(pack, namespace):
-    task = pack.create("retry", namespace, failures=3)
-    assert pack.completed(task)["step"] == {"attempts": 4}
+    task = pack.create("retry", namespace, failures=2)
+    assert pack.completed(task)["step"] == {"attempts": 3}
     *failures, success = pack.audit(task, "step")
     assert success.success
-    assert [attempt.to_state for attempt in failures] == ["waiting_for_retry"] * 3
+    assert [attempt.to_state for attempt in failures] == ["waiting_for_retry"] * 2
     assert {(attempt.result["error_type"], attempt.result["message"]) for attempt in failures} == {
         ("retryable_error", "not yet")
     }
@@ -140,7 +140,7 @@ def test_cancelling_a_task_reaches_the_code_that_runs(pack, namespace):
 
 
 def test_a_handler_that_blocks_everything_keeps_its_lease(pack, namespace):
-    task = pack.create("block", namespace, block_seconds=LEASE_SECONDS * 2.5)
+    task = pack.create("block", namespace, block_seconds=LEASE_SECONDS * 1.75)
     assert pack.completed(task)["step"] == {"blocked": True}
     assert [attempt.success for attempt in pack.audit(task, "step")] == [True]
 
@@ -185,8 +185,8 @@ def test_a_result_of_a_lost_lease_is_refused_and_the_worker_goes_on(pack, langua
 # Servers and workers come and go
 
 
-def test_a_result_made_while_the_server_is_away_arrives(patient_pack, language):
-    pack, namespace = patient_pack, f"away_{language.name}"
+def test_a_result_made_while_the_server_is_away_arrives(closed_pack, language):
+    pack, namespace = closed_pack, f"away_{language.name}"
     signals, release = pack.file("signals"), pack.file("release")
     worker = pack.start_worker(language, namespace)
     task = pack.create("hold", namespace, signal_file=signals, release_file=release)
@@ -217,12 +217,6 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_began_and_leaves(pack, l
         events = log_events(worker)
         assert all(event.keys() >= {"timestamp", "level", "event", "logger"} for event in events)
         assert {event["event"] for event in events} >= {"worker_registered", "worker_started", "worker_stopped"}
-
-
-def test_a_worker_shows_its_credentials(closed_pack, language):
-    namespace = f"closed_{language.name}"
-    closed_pack.start_worker(language, namespace)
-    assert closed_pack.completed(closed_pack.create("language", namespace))["step"]["language"] == language.name
 
 
 def test_a_worker_whose_credentials_are_refused_ends(closed_pack, language):

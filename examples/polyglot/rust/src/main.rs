@@ -8,7 +8,7 @@ use serde_json::json;
 use tasker_shared::messaging::StepExecutionResult;
 use tasker_shared::types::TaskSequenceStep;
 use tasker_worker_rust::step_handlers::StepHandlerConfig;
-use tasker_worker_rust::{success_result, RustStepHandler, Worker};
+use tasker_worker_rust::{success_result, RegisterHandlers, RustStepHandler, Worker};
 
 struct AssessRiskHandler;
 

@@ -21,8 +21,8 @@ module TaskerCore
       # @return [String, nil]
       def find_template_config_directory
         roots = [ENV.fetch('WORKSPACE_PATH', nil), workspace, Dir.pwd].compact
-        candidates = [ENV.fetch('TASKER_TEMPLATE_PATH', nil)].compact + roots.map { |root| File.join(root, 'config', 'tasks') }
-        candidates.find { |path| File.directory?(path) }
+        candidates = [ENV.fetch('TASKER_TEMPLATE_PATH', nil), *roots.map { |root| File.join(root, 'config', 'tasks') }]
+        candidates.compact.find { |path| File.directory?(path) }
       end
 
       # @param path [String] a directory, or one file
@@ -91,7 +91,8 @@ module TaskerCore
       # @param path [String]
       # @return [Array<String>] the callables of all templates, sorted, each once
       def discover_all_handlers(path)
-        TemplatePath.discover_template_files(path).flat_map { |file| TemplateParser.extract_handler_callables(file) }.uniq.sort
+        files = TemplatePath.discover_template_files(path)
+        files.flat_map { |file| TemplateParser.extract_handler_callables(file) }.uniq.sort
       end
 
       # @param path [String]

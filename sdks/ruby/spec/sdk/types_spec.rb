@@ -13,7 +13,7 @@ RSpec.describe TaskerCore::Types do
     end
 
     it 'refuses keywords that it does not know, and leaves out such keys' do
-      expect { point.new(x: 1, z: 2) }.to raise_error(ArgumentError, /unknown keyword: :z/)
+      expect { point.new(x: 1, z: 2) }.to raise_error(ArgumentError, /unknown keywords: :z/)
       expect(point.from_hash({ 'x' => 1, 'z' => 2 })).to eq(point.new(x: 1))
     end
 

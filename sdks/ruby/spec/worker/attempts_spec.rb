@@ -59,7 +59,7 @@ RSpec.describe TaskerCore::Worker::Attempts do
     ended = add(1)
     running = add(2)
     attempts.returned(ended, outcome)
-    expect(attempts.lose_all).to eq([running])
+    expect(attempts.lose_all).to eq([ended, running])
     expect([attempts.size, attempts.ended?]).to eq([0, false])
   end
 

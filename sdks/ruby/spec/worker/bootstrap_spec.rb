@@ -2,6 +2,7 @@
 
 require 'open3'
 require 'spec_helper'
+require 'tmpdir'
 require_relative 'support/worker_helpers'
 
 RSpec.describe TaskerCore::Worker::Bootstrap, :worker do
@@ -47,6 +48,14 @@ RSpec.describe TaskerCore::Worker::Bootstrap, :worker do
   it 'may be started again' do
     start!.shutdown!
     expect(start!).to be_running
+  end
+
+  it 'loads handlers from where an application keeps them' do
+    Dir.mktmpdir do |directory|
+      File.write(File.join(directory, 'found.rb'), 'class BootstrapSpecFound < TaskerCore::StepHandler::Base; def call(_) = nil; end')
+      start!(handler_directories: [directory])
+    end
+    expect(server.calls_of('register').last.body['callables']).to include('BootstrapSpecFound')
   end
 
   it 'raises what it cannot start for' do

@@ -61,7 +61,8 @@ RSpec.describe 'What a worker registers', :worker do
       write('deeper/b.yml', '# another')
       write('c.txt', 'no template')
       server.script('templates', 200, registered('shop', 'charge', 'String'))
-      server.script('templates', 200, registered('ledger', 'book').merge(warnings: ['line 1: strange']))
+      methods = [{ callable: 'charge', method: 'refund', resolver: nil }]
+      server.script('templates', 200, registered('ledger').merge(handlers: methods, warnings: ['line 1: strange']))
       start_worker(registry_of(charge: noop), template_path: @directory, namespaces: ['given'])
       wait_until_started
       calls = server.calls_of('templates')
@@ -70,7 +71,7 @@ RSpec.describe 'What a worker registers', :worker do
       expect(server.calls_of('register').last.body).to include('namespaces' => %w[given ledger shop],
                                                                'callables' => ['charge'])
       missing = log_lines.find { |line| line['event'] == 'handlers_missing' }
-      expect(missing).to include('level' => 'warn', 'callables' => %w[String book])
+      expect(missing).to include('level' => 'warn', 'callables' => ['String', 'charge (method refund)'])
       expect(events).to include('template_warning')
     end
 

@@ -105,7 +105,6 @@ export class HttpConnection {
         }, fail);
       });
       request.on('error', fail);
-      request.on('close', () => fail(new Error('the connection was closed')));
       if (wanted.signal?.aborted) {
         onAbort();
         return;

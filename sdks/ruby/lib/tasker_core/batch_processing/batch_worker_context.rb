@@ -114,7 +114,7 @@ module TaskerCore
       # Cursors that are no numbers, as times, have an order that only the handler knows.
       def validate_range(first, last)
         numbers = [first, last].count { |value| value.is_a?(Numeric) }
-        raise ArgumentError, "start_cursor #{first.inspect} and end_cursor #{last.inspect} are of different kinds" if numbers == 1
+        raise ArgumentError, "the cursors #{first.inspect} and #{last.inspect} are of different kinds" if numbers == 1
         return unless numbers == 2
 
         raise ArgumentError, "a cursor is negative: #{first}, #{last}" if first.negative? || last.negative?

@@ -74,7 +74,8 @@ module TaskerCore
       def metadata_of(step_result, declaration, context)
         ids = { task_uuid: :task_uuid, step_uuid: :step_uuid, step_name: :step_name, namespace: :namespace_name,
                 correlation_id: :correlation_id }
-        known = ids.select { |_, reader| context.respond_to?(reader) }.transform_values { |reader| context.public_send(reader) }
+        known = ids.select { |_, reader| context.respond_to?(reader) }
+        known = known.transform_values { |reader| context.public_send(reader) }
         time = Time.now.utc.iso8601(6)
         { publisher: name, published_at: time, fired_at: time, fired_by: name, **known,
           **additional_metadata(step_result, declaration, context) }

@@ -32,7 +32,8 @@ module TaskerCore
       def register(publisher)
         name = publisher.name.to_s
         change do |publishers|
-          raise DuplicatePublisherError, "there is a publisher #{name} already" if publishers.key?(name) || name == @default.name
+          taken = publishers.key?(name) || name == @default.name
+          raise DuplicatePublisherError, "there is a publisher #{name} already" if taken
 
           publishers[name] = publisher
         end
@@ -57,7 +58,8 @@ module TaskerCore
       # @return [BasePublisher]
       # @raise [PublisherNotFoundError]
       def get_strict(name)
-        get(name) || raise(PublisherNotFoundError, "there is no publisher #{name}, only #{[@default.name, *registered_names].join(', ')}")
+        names = [@default.name, *registered_names].join(', ')
+        get(name) || raise(PublisherNotFoundError, "there is no publisher #{name}, only #{names}")
       end
 
       # @return [Boolean]

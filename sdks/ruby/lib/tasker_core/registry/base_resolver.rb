@@ -46,7 +46,9 @@ module TaskerCore
 
       def takes_config?(handler_class)
         parameters = handler_class.instance_method(:initialize).parameters
-        parameters.any? { |kind, name| kind == :keyrest || kind == :req || (%i[key keyreq].include?(kind) && name == :config) }
+        parameters.any? do |kind, name|
+          %i[keyrest req].include?(kind) || (%i[key keyreq].include?(kind) && name == :config)
+        end
       end
     end
   end

@@ -32,7 +32,8 @@ module TaskerCore
       def add_resolver(resolver)
         # A new Array, so that a resolution under way in another thread keeps the old one.
         @lock.synchronize do
-          @resolvers = (@resolvers + [resolver]).each_with_index.sort_by { |each, index| [each.priority, index] }.map(&:first)
+          before, after = @resolvers.partition { |other| other.priority <= resolver.priority }
+          @resolvers = [*before, resolver, *after]
         end
         self
       end

@@ -92,8 +92,8 @@ module TaskerCore
       # @param worker_template [String] the template's step that the workers are made of
       # @return [Class] see {#step_handler}
       def batch_analyzer(name, worker_template:, depends_on: {}, inputs: [], version: '1.0.0', &block)
-        Functional.declare(AnalyzerBlockHandler, name, block, depends_on: depends_on, inputs: inputs,
-                                                              version: version, settings: { worker_template: worker_template })
+        Functional.declare(AnalyzerBlockHandler, name, block, depends_on: depends_on, inputs: inputs, version: version,
+                                                              settings: { worker_template: worker_template })
       end
 
       # The block is also given +batch_context+: a {BatchProcessing::BatchWorkerContext}, or nil if the step has no batch.

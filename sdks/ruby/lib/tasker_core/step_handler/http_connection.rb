@@ -131,7 +131,8 @@ module TaskerCore
         ApiResponse.new(status: answer.code.to_i, headers: answer.to_hash, body: text(answer.body),
                         reason_phrase: answer.message)
       rescue ::Timeout::Error, Errno::ETIMEDOUT => e
-        raise Errors::TimeoutError.new("#{method.to_s.upcase} #{shown(uri)}: #{e.message}", timeout_duration: options.timeout)
+        raise Errors::TimeoutError.new("#{method.to_s.upcase} #{shown(uri)}: #{e.message}",
+                                       timeout_duration: options.timeout)
       rescue SocketError, SystemCallError, IOError, OpenSSL::SSL::SSLError, Net::ProtocolError,
              Net::HTTPBadResponse, Net::HTTPHeaderSyntaxError => e
         raise Errors::NetworkError, "#{method.to_s.upcase} #{shown(uri)}: #{e.message}"

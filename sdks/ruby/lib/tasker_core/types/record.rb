@@ -36,7 +36,7 @@ module TaskerCore
       # @raise [ArgumentError] if a keyword is no attribute
       def initialize(**values)
         unknown = values.keys - self.class.attribute_names
-        raise ArgumentError, "unknown #{unknown.size == 1 ? 'keyword' : 'keywords'}: #{unknown.map(&:inspect).join(', ')}" if unknown.any?
+        raise ArgumentError, "unknown keywords: #{unknown.map(&:inspect).join(', ')}" if unknown.any?
 
         self.class.defaults.each do |name, default|
           value = values.fetch(name) { default.is_a?(Proc) ? default.call : default }

@@ -153,8 +153,9 @@ module TaskerCore
       # The registered names, and what templates call that can be resolved.
       def known_callables
         names = @registry.registered_handlers.map(&:to_s)
-        called = @templates.handlers.select { |handler| resolvable?(handler) }.map { |handler| handler['callable'] }
-        (names + called).uniq.sort
+        called = @templates.handlers.reject { |handler| names.include?(handler['callable']) }
+        resolved = called.select { |handler| resolvable?(handler) }.map { |handler| handler['callable'] }
+        (names + resolved).uniq.sort
       end
 
       def resolvable?(handler)
@@ -162,8 +163,12 @@ module TaskerCore
       end
 
       def warn_of_missing
-        missing = @templates.handlers.reject { |handler| resolvable?(handler) }.map { |handler| handler['callable'] }.uniq
-        log(:warn, 'handlers_missing', callables: missing) unless missing.empty?
+        missing = @templates.handlers.reject { |handler| resolvable?(handler) }
+        log(:warn, 'handlers_missing', callables: missing.map { |handler| described(handler) }.uniq) unless missing.empty?
+      end
+
+      def described(handler)
+        handler['method'] ? "#{handler['callable']} (method #{handler['method']})" : handler['callable']
       end
 
       def namespaces

@@ -118,12 +118,13 @@ module TaskerCore
       end
 
       # Everything is lost, ended or not.
-      # @return [Array<Attempt>] those that had not ended
+      # @return [Array<Attempt>] all that was held
       def lose_all
-        running = lose(@held.keys)
+        lost = all
+        lost.each { |attempt| attempt.cancelled = true }
         @ended.clear
-        forget(@held.values)
-        running
+        forget(lost)
+        lost
       end
 
       # Attempts are over.

@@ -57,13 +57,17 @@ module TaskerCore
       # @param max_concurrent [Integer, nil] handlers that run at once; 10 by default
       # @param handle_signals [Boolean, nil] whether SIGINT and SIGTERM stop worker and process; by default only those
       #   that nobody else handles, and none inside of Rails and Puma
+      # @param handler_directories [Array<String>] whose Ruby files are loaded before; by default those where handlers
+      #   usually are, such as +app/handlers+, and none inside of Rails, which loads by itself
       # @param more [Hash] other settings: +shutdown_timeout+, +wait_for+, +template_path+, +health_bind+
       # @return [Bootstrap]
       # @raise [StartFailed, ServerUnavailable, AccessRefused, Settings::InvalidError] it cannot start
-      def start!(engine_url: nil, namespace: nil, worker_id: nil, max_concurrent: nil, handle_signals: nil, **more)
+      def start!(engine_url: nil, namespace: nil, worker_id: nil, max_concurrent: nil, handle_signals: nil,
+                 handler_directories: usual_directories, **more)
         @lock.synchronize do
           return self if running?
 
+          Registry::HandlerRegistry.instance.load_handlers(handler_directories)
           settings = Settings.new(server_url: engine_url, namespaces: namespace && Array(namespace),
                                   worker_name: worker_id, concurrency: max_concurrent, **more)
           start_application(settings)
@@ -108,6 +112,10 @@ module TaskerCore
       end
 
       private
+
+      def usual_directories
+        defined?(::Rails) ? [] : Registry::HandlerRegistry::HANDLER_DIRECTORIES
+      end
 
       def start_application(settings)
         @pid = Process.pid

@@ -70,11 +70,15 @@ module TaskerCore
       private
 
       def accept
-        loop do
-          client = @server.accept
-          Thread.new { serve(client) }
+        until @server.closed?
+          begin
+            client = @server.accept
+            Thread.new(client) { |accepted| serve(accepted) }
+          rescue SystemCallError
+            sleep(0.1) # such as too many open files: it may be better soon
+          end
         end
-      rescue IOError, SystemCallError
+      rescue IOError
         nil # closed
       end
 

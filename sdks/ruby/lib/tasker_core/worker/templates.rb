@@ -2,35 +2,25 @@
 
 require 'yaml'
 require 'tasker_core/logger'
+require 'tasker_core/template_discovery'
 require 'tasker_core/worker/errors'
 
 module TaskerCore
   module Worker
     # The templates that a worker registers at its start.
     class Templates
-      # Where templates are if nothing else is said.
-      DEFAULT_DIRECTORY = File.join('config', 'tasks')
-
       # @return [Array<String>] the namespaces of the templates that are registered
       attr_reader :namespaces
 
       # @return [Array<Hash>] what their steps call: +callable+, +method+, +resolver+
       attr_reader :handlers
 
-      # @param path [String, nil] a file or directory; by default +config/tasks+, if it is there
+      # @param path [String, nil] a file or directory; by default +config/tasks+ of the application, if it is there
       def initialize(path)
-        @files = self.class.files_in(path || DEFAULT_DIRECTORY)
+        path ||= TemplateDiscovery::TemplatePath.find_template_config_directory
+        @files = path ? TemplateDiscovery::TemplatePath.discover_template_files(path) : []
         @namespaces = []
         @handlers = []
-      end
-
-      # @return [Integer] how many there are
-      def size = @files.size
-
-      # @param path [String] a file or directory
-      # @return [Array<String>] the file, or all YAML files below the directory, sorted
-      def self.files_in(path)
-        File.directory?(path) ? Dir[File.join(path, '**', '*.{yaml,yml}')].sort : [path].select { |file| File.file?(file) }
       end
 
       # Registers all templates; may be called again if the server was away.

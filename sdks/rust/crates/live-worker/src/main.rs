@@ -8,8 +8,8 @@ mod waiting;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tasker_worker_rust::step_handlers::{RustStepHandlerRegistry, RustStepHandlerRegistryAdapter};
 use tasker_worker::Worker;
+use tasker_worker_rust::step_handlers::{RustStepHandlerRegistry, RustStepHandlerRegistryAdapter};
 
 /// Declares a handler: its type, its name, and the body of its `call`.
 #[macro_export]

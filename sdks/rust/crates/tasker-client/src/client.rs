@@ -210,7 +210,12 @@ impl OrchestrationApiClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such template.
-    pub async fn get_template(&self, namespace: &str, name: &str, version: &str) -> Result<TemplateDetail, ClientError> {
+    pub async fn get_template(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+    ) -> Result<TemplateDetail, ClientError> {
         let parts = [namespace, name, version].map(path_segment);
         self.ask(Request::get(format!("/v1/templates/{}", parts.join("/")))).await
     }

@@ -92,9 +92,8 @@ impl OrchestrationApiConfig {
         }
         let token = given("TASKER_ORCHESTRATION_AUTH_TOKEN").or_else(|| given("TASKER_AUTH_TOKEN"));
         let header = given("TASKER_API_KEY_HEADER").unwrap_or_else(|| DEFAULT_API_KEY_HEADER.to_owned());
-        config.auth = token
-            .map(Auth::Bearer)
-            .or_else(|| given("TASKER_API_KEY").map(|key| Auth::ApiKey { header, key }));
+        config.auth =
+            token.map(Auth::Bearer).or_else(|| given("TASKER_API_KEY").map(|key| Auth::ApiKey { header, key }));
         config.checked_url()?;
         Ok(config)
     }
@@ -173,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_used_is_named() {
-        for (name, value) in [("TASKER_ORCHESTRATION_URL", "server:8080"), ("TASKER_ORCHESTRATION_TIMEOUT_MS", "soon")] {
+        for (name, value) in [("TASKER_ORCHESTRATION_URL", "server:8080"), ("TASKER_ORCHESTRATION_TIMEOUT_MS", "soon")]
+        {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(value), "{error}");
         }

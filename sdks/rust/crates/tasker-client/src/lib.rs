@@ -14,6 +14,8 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod client;
 mod config;
 mod error;
@@ -26,8 +28,8 @@ pub use config::{Auth, OrchestrationApiConfig, DEFAULT_API_KEY_HEADER, DEFAULT_U
 pub use error::{retry_after_in, ClientError, ErrorDetail, ErrorKind};
 pub use requests::{StepManualAction, TaskListQuery, TaskRequest};
 pub use responses::{
-    HandlerReference, HealthResponse, PaginationInfo, StepAuditResponse, StepResponse, TaskListResponse,
-    TaskResponse, TemplateDetail, TemplateListResponse, TemplateRegistration,
+    HandlerReference, HealthResponse, PaginationInfo, StepAuditResponse, StepResponse, TaskListResponse, TaskResponse,
+    TemplateDetail, TemplateListResponse, TemplateRegistration,
 };
 
 /// How this crate and the worker name themselves to the server: `rust/` and the version.

@@ -20,8 +20,11 @@
 //! }
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod batch_processing;
 mod bootstrap;
+mod builder;
 mod engine;
 mod error;
 pub mod execution;
@@ -30,14 +33,16 @@ mod health;
 mod logging;
 mod runner;
 mod settings;
+mod signals;
 mod status;
 mod templates;
 pub mod worker;
 
 pub use bootstrap::{WorkerBootstrap, WorkerBootstrapConfig};
+pub use builder::WorkerBuilder;
 pub use error::WorkerError;
 pub use logging::{init_logging, LogFormat};
-pub use runner::{Worker, WorkerBuilder, WorkerSystemHandle};
+pub use runner::{Worker, WorkerSystemHandle};
 pub use settings::WorkerSettings;
 pub use status::{WorkerState, WorkerSystemStatus};
 pub use tasker_client::Auth;

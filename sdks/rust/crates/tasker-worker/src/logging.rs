@@ -45,7 +45,8 @@ impl FromStr for LogFormat {
 /// a `tracing` subscriber of its own. A worker that runs does this by itself.
 pub fn init_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr);
     let is_json = match format {
         LogFormat::Json => true,
         LogFormat::Console => false,

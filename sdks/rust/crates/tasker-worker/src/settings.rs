@@ -73,7 +73,12 @@ impl WorkerSettings {
         Ok(Self {
             server,
             worker_id: given("TASKER_WORKER_ID").or_else(|| given("TASKER_INSTANCE_ID")).unwrap_or_else(default_name),
-            namespaces: namespaces.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            namespaces: namespaces
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             max_concurrent: number("TASKER_MAX_CONCURRENT", given("TASKER_MAX_CONCURRENT"))?.unwrap_or(10),
             handler_timeout: Duration::from_secs(300),
             shutdown_timeout: seconds("TASKER_SHUTDOWN_TIMEOUT", given("TASKER_SHUTDOWN_TIMEOUT"))?
@@ -91,7 +96,10 @@ impl WorkerSettings {
     /// [`WorkerError::Settings`], which says what is wrong.
     pub fn check(&self) -> Result<(), WorkerError> {
         if !(1..=MOST_CONCURRENT).contains(&self.max_concurrent) {
-            return Err(settings(format!("max_concurrent must be from 1 to {MOST_CONCURRENT}, not {}", self.max_concurrent)));
+            return Err(settings(format!(
+                "max_concurrent must be from 1 to {MOST_CONCURRENT}, not {}",
+                self.max_concurrent
+            )));
         }
         if self.worker_id.is_empty() {
             return Err(settings("the worker's name must not be empty".to_owned()));

@@ -26,7 +26,8 @@ fn templates() -> PathBuf {
 fn templates_are_registered_as_they_are_and_say_what_is_served() {
     let server = FakeServer::start();
     let directory = templates();
-    let worker = TestWorker::start(worker_of(&server).namespace("extra").templates(&directory).handler(works("work")), 2);
+    let worker =
+        TestWorker::start(worker_of(&server).namespace("extra").templates(&directory).handler(works("work")), 2);
     let sent = server.wait_for_calls("templates", 2);
     assert_eq!(sent.iter().map(|call| call.body.clone()).collect::<Vec<_>>(), [json!("name: a\n"), json!("name: b\n")]);
     assert!(sent.iter().all(|call| call.headers["content-type"] == "application/yaml"));

@@ -206,8 +206,7 @@ fn what_a_hung_up_lease_call_was_granted_is_given_back() {
 fn handlers_that_do_not_end_in_time_are_reported_to_be_tried_elsewhere_at_once() {
     let server = FakeServer::start();
     let (endless, begun, dropped) = endless("endless");
-    let worker =
-        TestWorker::start(worker_of(&server).shutdown_timeout(Duration::from_millis(300)).handler(endless), 2);
+    let worker = TestWorker::start(worker_of(&server).shutdown_timeout(Duration::from_millis(300)).handler(endless), 2);
     server.offer(lease("endless", 1));
     server.wait("the handler", is(&begun, 1));
     worker.stop().unwrap();

@@ -107,7 +107,8 @@ fn what_handlers_do_becomes_a_result() {
         .handler(handler("fails", |_| async { Err(TaskerError::HandlerError(anyhow::anyhow!("disk full"))) }));
     let worker = TestWorker::start(builder, 2);
     let ended = |callable: &str, number: i64| {
-        let before = server.calls("report").iter().map(|call| call.body["results"].as_array().unwrap().len()).sum::<usize>();
+        let before =
+            server.calls("report").iter().map(|call| call.body["results"].as_array().unwrap().len()).sum::<usize>();
         server.offer(lease(callable, number));
         let result = server.wait_for_results(before + 1).pop().unwrap();
         assert_eq!((&result["success"], &result["status"]), (&json!(false), &json!("failed")));
@@ -163,7 +164,8 @@ fn a_result_that_the_server_cannot_take_fails_its_step_alone() {
     let offered = lease("work", 1);
     let key = support::key_of(&offered);
     let refusal = json!({"step_uuid": key["step_uuid"], "lease_id": 1, "reason": "not_recordable", "detail": "NUL"});
-    server.answer("report", Answer::ok(json!({"accepted": [], "refused": [refusal], "leases": [], "more_ready": false})));
+    server
+        .answer("report", Answer::ok(json!({"accepted": [], "refused": [refusal], "leases": [], "more_ready": false})));
     let worker = TestWorker::start(worker_of(&server).handler(works("work")), 2);
     server.offer(offered);
     let second = server.wait_for_results(2).remove(1);
@@ -201,7 +203,11 @@ fn checkpoints_are_reported_as_such_and_go_on_under_a_new_lease() {
     let body = |step: tasker_shared::types::TaskSequenceStep| async move {
         let step_uuid = step.workflow_step.workflow_step_uuid;
         let kept = tasker_shared::messaging::StepExecutionResult::checkpoint(step_uuid, json!(5), 5, None);
-        if step.get_input_or("last", false) { success(&step, json!({})) } else { Ok(kept) }
+        if step.get_input_or("last", false) {
+            success(&step, json!({}))
+        } else {
+            Ok(kept)
+        }
     };
     let worker = TestWorker::start(worker_of(&server).max_concurrent(1).handler(handler("work", body)), 2);
     server.offer(lease("work", 1));

@@ -31,7 +31,8 @@ module TaskerCore
 
         def source_of(keyword, source)
           step, model = Array(source)
-          return [step.to_s, model] if [String, Symbol].any? { |type| step.is_a?(type) } && (model.nil? || model.is_a?(Class))
+          named = step.is_a?(String) || step.is_a?(Symbol)
+          return [step.to_s, model] if named && (model.nil? || model.is_a?(Class))
 
           raise ArgumentError, "depends_on: #{keyword}: takes 'step' or ['step', Model], got #{source.inspect}"
         end

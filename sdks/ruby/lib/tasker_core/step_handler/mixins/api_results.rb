@@ -51,7 +51,8 @@ module TaskerCore
           facts = { api_call: true, status: status, headers: headers.to_h, execution_time_ms: execution_time_ms }.compact
           wait = ApiResponse.retry_after_header(headers)
           Types::StepHandlerCallResult.error(
-            error_type: error_type || error_type_of(status), message: message || response&.error_message || 'API call failed',
+            error_type: error_type || error_type_of(status),
+            message: message || response&.error_message || 'API call failed',
             retryable: status ? ApiResponse.retryable_status?(status) : error_type == Types::ErrorTypes::RETRYABLE_ERROR,
             metadata: facts.merge(metadata), orchestration_metadata: wait && { headers: { 'retry-after' => wait } }
           )

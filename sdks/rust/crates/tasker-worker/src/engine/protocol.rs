@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_lease_that_cannot_be_read_is_known_by_its_key() {
-        let body = format!(r#"{{"leases": [{{"step_uuid": "{}", "lease_id": 7, "task_sequence_step": 1}}]}}"#, Uuid::max());
+        let body =
+            format!(r#"{{"leases": [{{"step_uuid": "{}", "lease_id": 7, "task_sequence_step": 1}}]}}"#, Uuid::max());
         let leases = read_leases(body.as_bytes()).unwrap();
         assert!(matches!(&leases[..], [Leased::Unreadable { key, .. }] if key.lease_id == 7));
     }

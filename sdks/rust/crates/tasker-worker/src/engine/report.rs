@@ -73,7 +73,10 @@ impl Report {
 
     /// The report to send instead of a result that cannot be recorded.
     pub fn refused(key: LeaseKey, reason: &str) -> Self {
-        Self { is_refusal: true, ..Self::failure(key, "result_refused", &format!("the result cannot be recorded: {reason}")) }
+        Self {
+            is_refusal: true,
+            ..Self::failure(key, "result_refused", &format!("the result cannot be recorded: {reason}"))
+        }
     }
 
     /// The report of a lease that the worker cannot read.

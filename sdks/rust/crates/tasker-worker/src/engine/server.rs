@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{HeaderMap, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tasker_client::{ClientError, OrchestrationApiConfig, TemplateRegistration, SDK};

@@ -249,7 +249,9 @@ async fn usual(verb: &str, body: &Value, shared: &Shared) -> Value {
                 "max_wait_seconds": 30.0,
             })
         }
-        "lease" => json!({"leases": within(body, shared, || Some(take(count("limit"))).filter(|found| !found.is_empty())).await}),
+        "lease" => {
+            json!({"leases": within(body, shared, || Some(take(count("limit"))).filter(|found| !found.is_empty())).await})
+        }
         "report" => {
             let accepted: Vec<Value> = body["results"].as_array().unwrap().iter().map(key_of).collect();
             json!({"accepted": accepted, "refused": [], "leases": take(count("lease")), "more_ready": false})

@@ -1,12 +1,13 @@
 //! Does what the machine decides, on the worker's own thread, so that handlers never keep it from its duties.
 
+mod start;
+
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tasker_client::{ClientError, SDK};
 use tasker_shared::wire::LeaseItem;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -15,16 +16,14 @@ use tracing::{debug, info, warn};
 
 use crate::engine::call_error::CallError;
 use crate::engine::machine::{Action, Machine, Promise, Rules};
-use crate::engine::pause::Pause;
-use crate::engine::protocol::{Leased, Registered, Registration, ReportAnswer};
+use crate::engine::protocol::{Leased, Registered, ReportAnswer};
 use crate::engine::report::{Ending, LeaseKey, Report};
 use crate::engine::server::Server;
 use crate::error::WorkerError;
-use crate::execution::hostname;
 use crate::logging::TARGET;
 use crate::settings::WorkerSettings;
 use crate::status::{SharedStatus, WorkerState};
-use crate::templates::{self, TemplateFile};
+use crate::templates;
 use crate::worker::handlers::HandlerExecutor;
 
 /// Time between looks for handlers that were registered meanwhile.
@@ -144,82 +143,6 @@ impl Driver {
         }
     }
 
-    // -- start
-
-    /// Registers the templates and the worker; waits for a server that is not there yet.
-    async fn start(&mut self, files: &[TemplateFile]) -> Result<(), WorkerError> {
-        let deadline = Instant::now() + self.settings.wait_for;
-        for file in files {
-            let mut pause = Pause::default();
-            let answer = loop {
-                match self.server.register_template(file.text.clone()).await {
-                    Err(error) if is_unavailable(&error) => {
-                        wait_for_server(&mut pause, deadline, &CallError::of(&error)).await?;
-                    }
-                    answer => break answer,
-                }
-            };
-            self.templates.take(&file.path, answer)?;
-        }
-        let (callables, missing) = self.templates.callables(self.executor.registry().as_ref()).await;
-        if !missing.is_empty() {
-            let callables: Vec<String> = missing.into_iter().collect();
-            warn!(target: TARGET, callables = callables.join(", "), "handlers_missing");
-        }
-        self.serve_callables(callables);
-        let mut pause = Pause::default();
-        while !self.callables.is_empty() && self.machine.registered().is_none() {
-            match self.server.register(&self.registration()).await {
-                Ok(registered) => {
-                    self.log_registered(&registered);
-                    self.machine.begin(registered);
-                }
-                Err(error @ CallError::Unavailable { .. }) => wait_for_server(&mut pause, deadline, &error).await?,
-                Err(error) => return Err(fatal(&error)),
-            }
-        }
-        info!(
-            target: TARGET,
-            worker = self.settings.worker_id,
-            server = self.server.url(),
-            namespaces = self.namespaces().map_or_else(|| "all".to_owned(), |names| names.join(", ")),
-            handlers = self.callables.len(),
-            "worker_started"
-        );
-        Ok(())
-    }
-
-    fn registration(&self) -> Registration {
-        Registration {
-            callables: self.callables.iter().cloned().collect(),
-            name: self.settings.worker_id.clone(),
-            namespaces: self.namespaces(),
-            concurrency: self.settings.max_concurrent,
-            sdk: SDK,
-            hostname: hostname(),
-            pid: std::process::id(),
-            lazy_results: false,
-            worker_id: self.machine.registered().map(|known| known.worker_id.clone()),
-        }
-    }
-
-    /// Where to take steps from; `None` is everywhere.
-    fn namespaces(&self) -> Option<Vec<String>> {
-        let mut names = self.templates.namespaces.clone();
-        names.extend(self.settings.namespaces.iter().cloned());
-        (!names.is_empty()).then(|| names.into_iter().collect())
-    }
-
-    fn serve_callables(&mut self, callables: BTreeSet<String>) {
-        self.machine.callables_changed(!callables.is_empty());
-        self.status.update(|now| now.handlers = callables.iter().cloned().collect());
-        self.callables = callables;
-    }
-
-    fn log_registered(&self, registered: &Registered) {
-        info!(target: TARGET, server = self.server.url(), worker_id = registered.worker_id, "worker_registered");
-    }
-
     // -- the loop
 
     async fn serve(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), WorkerError> {
@@ -280,7 +203,7 @@ impl Driver {
         self.calls.abort_all();
         self.handlers.abort_all();
         if let Some(error) = self.machine.fatal() {
-            return Err(fatal(error));
+            return Err(self.fatal(error));
         }
         if let Some(known) = self.machine.registered() {
             if let Err(error) = self.server.deregister(&known.worker_id).await {
@@ -290,6 +213,16 @@ impl Driver {
         let counts = self.machine.counts;
         info!(target: TARGET, worker = self.settings.worker_id, steps = counts.succeeded + counts.failed, "worker_stopped");
         Ok(())
+    }
+
+    fn fatal(&self, error: &CallError) -> WorkerError {
+        let url = self.server.url();
+        match error {
+            CallError::Refused(reason) => WorkerError::Refused(format!("{url} refuses this worker: {reason}")),
+            CallError::Wrong(reason) => WorkerError::Protocol(format!("{url} does not take a request: {reason}")),
+            CallError::Unavailable { reason, .. } => WorkerError::ServerUnavailable(reason.clone()),
+            CallError::WorkerUnknown => WorkerError::Protocol(format!("{url} does not know the worker")),
+        }
     }
 
     // -- actions
@@ -413,38 +346,6 @@ impl Driver {
 fn abort(call: &mut Option<AbortHandle>) {
     if let Some(call) = call.take() {
         call.abort();
-    }
-}
-
-fn is_unavailable(error: &ClientError) -> bool {
-    matches!(CallError::of(error), CallError::Unavailable { .. })
-}
-
-/// Waits a moment for a server that cannot be reached.
-///
-/// # Errors
-/// The time to wait is up.
-async fn wait_for_server(pause: &mut Pause, deadline: Instant, error: &CallError) -> Result<(), WorkerError> {
-    let CallError::Unavailable { reason, retry_after } = error else {
-        return Err(fatal(error));
-    };
-    let now = Instant::now();
-    if now >= deadline {
-        return Err(WorkerError::ServerUnavailable(format!("the server is not there: {reason}")));
-    }
-    warn!(target: TARGET, duty = "start", reason, "server_unavailable");
-    pause.extend(now, *retry_after, chance());
-    let until = pause.ends().unwrap_or(now).min(deadline);
-    tokio::time::sleep_until(until.into()).await;
-    Ok(())
-}
-
-fn fatal(error: &CallError) -> WorkerError {
-    match error {
-        CallError::Refused(reason) => WorkerError::Refused(format!("the server refuses this worker: {reason}")),
-        CallError::Wrong(reason) => WorkerError::Protocol(format!("the server does not take a request: {reason}")),
-        CallError::Unavailable { reason, .. } => WorkerError::ServerUnavailable(reason.clone()),
-        CallError::WorkerUnknown => WorkerError::Protocol("the server does not know the worker".to_owned()),
     }
 }
 
