@@ -73,6 +73,23 @@ LANGUAGES = {
 }
 
 
+def skipped_languages(names: str, *, on_ci: bool) -> set[str]:
+    """Return the languages to leave out, of names separated by commas. Where all languages count it is an error."""
+    skipped = {name for name in names.split(",") if name}
+    if skipped and on_ci:
+        raise RuntimeError("TASKER_SKIP_SDKS is not for where CI is set: all languages count there")
+    if unknown := skipped - LANGUAGES.keys():
+        raise RuntimeError(f"TASKER_SKIP_SDKS: no such language: {', '.join(sorted(unknown))}")
+    return skipped
+
+
+def built(language: Language) -> Language:
+    """Return a language whose worker is there; without one it is an error that says how to get it."""
+    if not language.executable.exists():
+        raise RuntimeError(f"{language.name}'s worker is not there: {language.build}")
+    return language
+
+
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
     """Wait until something is true, and return what it is."""
     deadline = time.monotonic() + seconds

@@ -164,7 +164,9 @@ module TaskerCore
 
       def warn_of_missing
         missing = @templates.handlers.reject { |handler| resolvable?(handler) }
-        log(:warn, 'handlers_missing', callables: missing.map { |handler| described(handler) }.uniq) unless missing.empty?
+        return if missing.empty?
+
+        log(:warn, 'handlers_missing', callables: missing.map { |handler| described(handler) }.uniq)
       end
 
       def described(handler)

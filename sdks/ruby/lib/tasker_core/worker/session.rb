@@ -143,7 +143,8 @@ module TaskerCore
       # @return [Hash, nil] the envelope of a result that a lease left out; nil if it is not there any more
       def result(key, step_name)
         step_uuid, lease_id = key
-        call('results', JSON.generate(step_uuid: step_uuid, lease_id: lease_id, names: [step_name]))['results'][step_name]
+        body = JSON.generate(step_uuid: step_uuid, lease_id: lease_id, names: [step_name])
+        call('results', body)['results'][step_name]
       end
 
       # @param text [String] a template as YAML

@@ -5,6 +5,7 @@ require 'tasker_core/execution'
 require 'tasker_core/logger'
 require 'tasker_core/worker/attempts'
 require 'tasker_core/worker/backoff'
+require 'tasker_core/worker/drain'
 require 'tasker_core/worker/errors'
 require 'tasker_core/worker/event_bridge'
 require 'tasker_core/worker/handler_threads'
@@ -264,44 +265,6 @@ module TaskerCore
 
       # Who says what the worker logs.
       LOGGER = 'tasker.worker'
-
-      # How a worker that stops waits for what it holds: first for handlers, then for their reports.
-      class Drain
-        # @return [Float, nil] when the present wait ends
-        attr_reader :deadline
-
-        def initialize(handler_seconds, report_seconds)
-          @handler_seconds = handler_seconds
-          @report_seconds = report_seconds
-          @deadline = nil
-          @cut = false
-        end
-
-        # @yield [attempt] each that is to be cut short
-        # @return [Boolean] whether the worker need not wait any more
-        def step(now, attempts, stopping:)
-          return false unless stopping
-          return true if attempts.empty?
-
-          @deadline ||= now + @handler_seconds
-          return false if now < @deadline
-          return leave(attempts) if @cut
-
-          @cut = true
-          @deadline = now + @report_seconds
-          Logger.instance.warn('drain_timeout', logger: LOGGER, running: attempts.size, seconds: @handler_seconds)
-          attempts.all.each { |attempt| yield attempt }
-          false
-        end
-
-        private
-
-        def leave(attempts)
-          Logger.instance.warn('leases_left_behind', logger: LOGGER, count: attempts.size)
-          true
-        end
-      end
-      private_constant :Drain
     end
   end
 end

@@ -84,6 +84,7 @@ async fn work(job: Job) -> Result<(), WorkerError> {
         done = driver.start(&files) => done?,
         () = stop_requested(&mut stop) => return Ok(()),
     }
+    driver.publish(false);
     // Nobody listens if the worker runs by itself.
     let _ = started.send(());
     driver.serve(&mut stop).await

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tasker_shared::messaging::StepExecutionResult;
-use tasker_shared::models::core::task_template::HandlerDefinition;
 use tasker_shared::registry::resolvers::{ClassConstantResolver, ExplicitMappingResolver};
 use tasker_shared::registry::{MethodDispatchWrapper, ResolutionContext, ResolvedHandler, ResolverChain};
 use tasker_shared::types::TaskSequenceStep;
@@ -143,8 +142,9 @@ impl StepHandlerRegistry for ResolverChainRegistry {
         self.explicit.register_instance(name, Arc::new(StepHandlerAsResolved::new(handler)));
     }
 
+    /// Whether a resolver says in advance that it knows the name.
     fn handler_available(&self, name: &str) -> bool {
-        self.chain.can_resolve(&HandlerDefinition { callable: name.to_owned(), ..HandlerDefinition::default() })
+        self.chain.registered_callables().iter().any(|known| known == name)
     }
 
     fn registered_handlers(&self) -> Vec<String> {
