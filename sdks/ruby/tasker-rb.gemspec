@@ -11,7 +11,7 @@ Gem::Specification.new do |gem|
   gem.authors = ['The Tasker authors']
   gem.license = 'MIT'
   gem.required_ruby_version = '>= 3.1'
-  gem.files = Dir.chdir(__dir__) { Dir['lib/**/*.rb', 'exe/*', 'README.md'] }
+  gem.files = Dir.chdir(__dir__) { Dir['lib/**/*.rb', 'exe/*', 'README.md', 'LICENSE'] }
   gem.bindir = 'exe'
   gem.executables = ['tasker-worker']
   gem.require_paths = ['lib']

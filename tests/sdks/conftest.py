@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE_DATABASE
+from conftest import SDK_LANGUAGES, TEMPLATE_DATABASE
 from tests.sdks.live_pack import (
     LANGUAGES,
     LEASE_SECONDS,
@@ -17,18 +17,14 @@ from tests.sdks.live_pack import (
     Worker,
     built,
     database_of_a_template,
-    skipped_languages,
 )
 
 from tasker_core.store import EmbeddedPostgres
 
-#: Languages that need not be there, separated by commas; none where everything has to be.
-SKIPPED = os.environ.get("TASKER_SKIP_SDKS", "")
-
 
 def available(name: str) -> Language:
     """Return a language whose worker is built; skip the test if it need not be."""
-    if name in skipped_languages(SKIPPED, on_ci=bool(os.environ.get("CI"))):
+    if name not in {"python", *SDK_LANGUAGES}:
         pytest.skip(f"TASKER_SKIP_SDKS has {name}")
     return built(LANGUAGES[name])
 

@@ -2,6 +2,7 @@
 
 import { configureLogging } from '../src/logging/index.js';
 import { WorkerServer } from '../src/index.js';
+import { runProcess } from '../src/worker/run-process.js';
 import { HANDLERS } from './handlers.js';
 
 configureLogging({ format: 'json' });
@@ -9,16 +10,6 @@ const server = new WorkerServer();
 for (const handler of HANDLERS) {
   server.getHandlerSystem().register(handler.handlerName, handler);
 }
-let signalled = false;
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (signalled) {
-      process.exit(signal === 'SIGINT' ? 130 : 143);
-    }
-    signalled = true;
-    void server.shutdown();
-  });
-}
-await server.start();
-await server.waitUntilStopped();
+process.exitCode = await runProcess('live-worker', server);
+// Handlers that do not end by themselves must not keep the process.
 process.exit();

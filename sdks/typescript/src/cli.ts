@@ -4,7 +4,8 @@
 import { parseArgs } from 'node:util';
 
 import { configureLogging } from './logging/index.js';
-import { AccessRefusedError, ServerUnavailableError, WorkerSetupError } from './worker/errors.js';
+import { WorkerSetupError } from './worker/errors.js';
+import { EXIT_CODES, runProcess } from './worker/run-process.js';
 import { asNumber, type WorkerServerConfig } from './worker/settings.js';
 import { VERSION } from './worker/version.js';
 import { WorkerServer } from './worker/worker-server.js';
@@ -41,11 +42,6 @@ Example:
   tasker-worker dist/handlers --templates config/tasks --server http://localhost:8080
 `;
 
-const EXIT = { failed: 1, wrong: 2, refused: 4, noServer: 5 } as const;
-
-/** Codes that a process ends with by a signal. */
-const SIGNALLED = { SIGINT: 130, SIGTERM: 143 } as const;
-
 const OPTIONS = {
   server: { type: 'string' },
   templates: { type: 'string' },
@@ -73,7 +69,9 @@ async function main(argv: string[]): Promise<number> {
     given = parse(argv);
     config = configOf(given);
   } catch (error) {
-    return complain(`${(error as Error).message.split('\n')[0]} (see tasker-worker --help)`, EXIT.wrong);
+    const [message] = (error as Error).message.split('\n');
+    process.stderr.write(`tasker-worker: ${message} (see tasker-worker --help)\n`);
+    return EXIT_CODES.wrong;
   }
   if (given.values.help) {
     process.stdout.write(HELP);
@@ -115,27 +113,7 @@ function milliseconds(option: string, seconds: string | undefined): number | und
 
 async function work(handlerPaths: string[], config: WorkerServerConfig): Promise<number> {
   const server = new WorkerServer(config);
-  let stopped = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (stopped) {
-        process.exit(SIGNALLED[signal]);
-      }
-      stopped = true;
-      void server.shutdown();
-    });
-  }
-  try {
-    await loadHandlers(server, handlerPaths);
-    await server.start();
-    if (stopped) {
-      await server.shutdown();
-    }
-    await server.waitUntilStopped();
-    return 0;
-  } catch (error) {
-    return stopped && error instanceof ServerUnavailableError ? 0 : complain((error as Error).message, codeOf(error));
-  }
+  return await runProcess('tasker-worker', server, () => loadHandlers(server, handlerPaths));
 }
 
 async function loadHandlers(server: WorkerServer, paths: string[]): Promise<void> {
@@ -146,21 +124,6 @@ async function loadHandlers(server: WorkerServer, paths: string[]): Promise<void
       throw new WorkerSetupError((error as Error).message);
     }
   }
-}
-
-function codeOf(error: unknown): number {
-  if (error instanceof AccessRefusedError) {
-    return EXIT.refused;
-  }
-  if (error instanceof ServerUnavailableError) {
-    return EXIT.noServer;
-  }
-  return error instanceof WorkerSetupError ? EXIT.wrong : EXIT.failed;
-}
-
-function complain(message: string, code: number): number {
-  process.stderr.write(`tasker-worker: ${message}\n`);
-  return code;
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -45,16 +45,14 @@ module TaskerCore
       end
 
       # @param limit [Integer] most tasks, 1 to 100
-      # @param offset [Integer] how many to leave out; a multiple of +limit+
+      # @param offset [Integer] how many to leave out, rounded down to a multiple of +limit+
       # @param namespace [String, nil] only those in it
       # @param status [String, nil] only those in this state
       # @return [Types::ClientTaskListResponse] tasks, newest first, without their steps
-      # @raise [ArgumentError] offset is no multiple of limit
       def list_tasks(limit: 50, offset: 0, namespace: nil, status: nil)
-        raise ArgumentError, "offset must be a multiple of limit (#{limit}), not #{offset}" unless (offset % limit).zero?
-
         query = { page: (offset / limit) + 1, per_page: limit, namespace: namespace, status: status }.compact
-        fitted(Types::ClientTaskListResponse, read('list_tasks', "/v1/tasks?#{URI.encode_www_form(query)}"), 'tasks')
+        page = read('list_tasks', "/v1/tasks?#{URI.encode_www_form(query)}")
+        fitted(Types::ClientTaskListResponse, page, 'tasks')
       end
 
       # Cancels a task.

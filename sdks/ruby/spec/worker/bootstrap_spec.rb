@@ -8,11 +8,13 @@ require_relative 'support/worker_helpers'
 RSpec.describe TaskerCore::Worker::Bootstrap, :worker do
   subject(:bootstrap) { Class.new(described_class).instance }
 
-  before { TaskerCore::Registry::HandlerRegistry.instance.register_handler('bootstrap_spec', handler { |_| success(result: {}) }) }
+  let(:registry) { TaskerCore::Registry::HandlerRegistry.instance }
+
+  before { registry.register_handler('bootstrap_spec', handler { |_| success(result: {}) }) }
 
   after do
     bootstrap.shutdown!
-    TaskerCore::Registry::HandlerRegistry.instance.unregister_handler('bootstrap_spec')
+    registry.unregister_handler('bootstrap_spec')
   end
 
   def start!(**options)
@@ -52,7 +54,11 @@ RSpec.describe TaskerCore::Worker::Bootstrap, :worker do
 
   it 'loads handlers from where an application keeps them' do
     Dir.mktmpdir do |directory|
-      File.write(File.join(directory, 'found.rb'), 'class BootstrapSpecFound < TaskerCore::StepHandler::Base; def call(_) = nil; end')
+      File.write(File.join(directory, 'found.rb'), <<~RUBY)
+        class BootstrapSpecFound < TaskerCore::StepHandler::Base
+          def call(_context) = success(result: {})
+        end
+      RUBY
       start!(handler_directories: [directory])
     end
     expect(server.calls_of('register').last.body['callables']).to include('BootstrapSpecFound')

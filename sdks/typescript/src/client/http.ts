@@ -126,6 +126,7 @@ async function readAnswer(response: http.IncomingMessage): Promise<HttpAnswer> {
     response.on('data', (part: Buffer) => parts.push(part));
     response.on('error', reject);
     response.on('end', resolve);
+    response.on('close', () => reject(new Error('the answer was cut off')));
   });
   return {
     status: response.statusCode ?? 0,

@@ -31,8 +31,8 @@ export interface RegisteredTemplates {
 }
 
 interface Answer {
-  readonly template: { readonly namespace?: string; readonly namespace_name?: string };
-  readonly handlers?: readonly HandlerReference[];
+  readonly namespace: string;
+  readonly handlers: readonly HandlerReference[];
 }
 
 /**
@@ -66,10 +66,9 @@ export async function registerTemplates(
   const namespaces = new Set<string>();
   for (const file of files) {
     const answer = await registerTemplate(connection, file);
-    handlers.push(...(answer?.handlers ?? []));
-    const namespace = answer?.template.namespace ?? answer?.template.namespace_name;
-    if (namespace !== undefined) {
-      namespaces.add(namespace);
+    if (answer !== null) {
+      handlers.push(...answer.handlers);
+      namespaces.add(answer.namespace);
     }
   }
   return { handlers, namespaces: [...namespaces] };

@@ -24,7 +24,7 @@ function files(test: TestContext, ...names: string[]): string {
 
 function registered(server: FakeServer, namespace: string, ...callables: string[]): void {
   const handlers = callables.map((callable) => ({ callable, method: null, resolver: null }));
-  server.answerNext(TEMPLATES, { body: { action: 'registered', template: { namespace }, handlers, warnings: [] } });
+  server.answerNext(TEMPLATES, { body: { namespace, name: 'any', version: '1.0.0', outcome: 'registered', handlers, warnings: [] } });
 }
 
 test('templates are the YAML files of a directory and those below, by name', async (t) => {

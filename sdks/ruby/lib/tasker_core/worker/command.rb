@@ -109,7 +109,8 @@ module TaskerCore
         require File.expand_path(file)
       rescue ScriptError, StandardError => e
         place = e.backtrace&.find { |line| line.include?(File.basename(file)) }
-        raise UsageError, "#{file} cannot be loaded: #{e.message.lines.first&.chomp} (#{e.class}#{", #{place}" if place})"
+        where = ", #{place}" if place
+        raise UsageError, "#{file} cannot be loaded: #{e.message.lines.first&.chomp} (#{e.class}#{where})"
       end
 
       def parser
@@ -126,7 +127,9 @@ module TaskerCore
         options.on('--server URL', 'The Tasker server. Default: http://localhost:8080') { |url| set(:server_url, url) }
         options.on('--templates PATH', 'A template file, or a directory of them. Default: config/tasks,',
                    'if it is there') { |path| set(:template_path, path) }
-        options.on('--namespace NAME', 'Where to take steps from; may be repeated.') { |name| @given[:namespaces] << name }
+        options.on('--namespace NAME', 'Where to take steps from; may be repeated.') do |name|
+          @given[:namespaces] << name
+        end
         options.on('--wait-for SECONDS', 'How long to wait for the server at the start. Default: 60') do |seconds|
           set(:wait_for, seconds)
         end
@@ -135,9 +138,8 @@ module TaskerCore
       def add_worker_options(options)
         options.on('--concurrency N', 'Handlers that run at once. Default: 10') { |number| set(:concurrency, number) }
         options.on('--name NAME', "The worker's name in the history.") { |name| set(:worker_name, name) }
-        options.on('--shutdown-timeout SECONDS', 'How long running handlers may take to finish. Default: 30') do |seconds|
-          set(:shutdown_timeout, seconds)
-        end
+        options.on('--shutdown-timeout SECONDS', 'How long running handlers may take to finish.',
+                   'Default: 30') { |seconds| set(:shutdown_timeout, seconds) }
         options.on('--health-bind HOST:PORT', 'Where to answer /health, /health/ready and /metrics.') do |address|
           set(:health_bind, address)
         end

@@ -28,7 +28,8 @@ module TaskerCore
 
         @cut = true
         @deadline = now + @report_seconds
-        Logger.instance.warn('drain_timeout', logger: StepWorker::LOGGER, running: attempts.size, seconds: @handler_seconds)
+        Logger.instance.warn('drain_timeout', logger: StepWorker::LOGGER, running: attempts.size,
+                                              seconds: @handler_seconds)
         attempts.all.each { |attempt| yield attempt }
         false
       end
