@@ -3,6 +3,7 @@
 CONTRIBUTING.md, "Documentation", explains the markers that blocks carry.
 """
 
+import contextlib
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import SDK_LANGUAGES
 from typer.testing import CliRunner
@@ -242,9 +244,20 @@ def test_everything_a_document_shows_works_as_shown(document, tmp_path):
     directory.mkdir()
     session = Session(directory)
     # Held open, so that the commands share one server instead of starting it anew.
-    with EmbeddedPostgres(directory / ".tasker"):
+    with EmbeddedPostgres(directory / ".tasker"), nothing_left_running(directory):
         for block in blocks:
             session.follow(block)
+
+
+@contextlib.contextmanager
+def nothing_left_running(directory: Path) -> Iterator[None]:
+    """Kill what a document that fails halfway has started: the next run needs its ports."""
+    try:
+        yield
+    finally:
+        for process in psutil.process_iter(["cwd", "name"]):
+            if process.info["cwd"] == str(directory) and process.info["name"] != "postgres":
+                process.kill()
 
 
 def test_a_block_that_nobody_runs_is_noticed(tmp_path):
