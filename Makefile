@@ -46,10 +46,13 @@ check: $(READY) sdks $(SDKS:%=check-%)  ## Lint, types and import layers
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-sdk-typescript:
+sdk-typescript: sdks/typescript/dist/.built
+
+sdks/typescript/dist/.built: $(shell find sdks/typescript \( -name node_modules -o -name dist \) -prune -o -type f -print)
 	@sdks/toolchain.sh typescript
 	cd sdks/typescript && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; }
 	cd sdks/typescript && npm run --silent build
+	@touch $@
 
 sdk-ruby:
 	@sdks/toolchain.sh ruby

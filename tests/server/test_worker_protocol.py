@@ -239,6 +239,21 @@ async def test_a_waiting_lease_ends_when_a_retry_is_due(http: httpx.AsyncClient,
     assert again["task_sequence_step"]["workflow_step"]["attempts"] == 1
 
 
+async def test_a_waiting_lease_gets_a_retry_that_somebody_causes_meanwhile(
+    http: httpx.AsyncClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasker_core.server.worker_sessions._IDLE_POLL_SECONDS", 60)
+    retry = RetryPolicy(backoff=Backoff.LINEAR, backoff_base_ms=20)
+    await engine.create_task(graph({"only": []}, step={"retry": retry}), TaskRequest())
+    failing, waiting = await register(http), await register(http)
+    (lease,) = await failing.lease()
+    next_lease = asyncio.create_task(waiting.lease(wait=20))
+    await failing.call("recover")  # by now the other one waits
+    await failing.report(failed(lease))
+    async with asyncio.timeout(10):
+        assert [lease["attempt"] for lease in await next_lease] == [2]
+
+
 async def test_a_waiting_lease_ends_when_its_time_is_up(http: httpx.AsyncClient) -> None:
     worker = await register(http)
     started = time.monotonic()

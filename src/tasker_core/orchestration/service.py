@@ -509,7 +509,7 @@ class Engine:
         for task in tasks:
             if task.task_uuid not in twins:
                 self._known.add(facts_of_new(task, plan))
-        self._wake_workers()
+        self.wake_workers()
         self._notify(READY_CHANNEL)
 
     def _plan(self, template: TaskTemplate) -> Plan:
@@ -542,12 +542,12 @@ class Engine:
                     waiter.woken.set()
             self._notify(RESTED_CHANNEL)
         if answer.queued:
-            self._wake_workers()
+            self.wake_workers()
             self._notify(READY_CHANNEL)
 
     def _heard(self, channel: str) -> None:
         if channel == READY_CHANNEL:
-            self._wake_workers()
+            self.wake_workers()
         elif channel == CANCELLED_CHANNEL:
             self._check_leases()
         else:
@@ -561,7 +561,7 @@ class Engine:
         """Let everybody look who may be concerned by what a verb did; return that."""
         if answer["changed"] and not answer["dry_run"]:
             self._known.forget(UUID(answer["task_uuid"]))
-            self._wake_workers()
+            self.wake_workers()
             self._check_leases()
             self._wake_waiters()
             for channel in (READY_CHANNEL, RESTED_CHANNEL, CANCELLED_CHANNEL):
@@ -576,7 +576,8 @@ class Engine:
         for on_cancelled in self._cancel_listeners:
             on_cancelled()
 
-    def _wake_workers(self) -> None:
+    def wake_workers(self) -> None:
+        """Say to whoever is :meth:`listening` that steps may be ready."""
         for on_ready in self._ready_listeners:
             on_ready()
 

@@ -169,7 +169,11 @@ class WorkerSessions:
     async def report(self, session: Session, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record reports; one that the database cannot take is rejected alone."""
         try:
-            return await session.source.report(reports, want)
+            answer = await session.source.report(reports, want)
+            # Whoever waits already has looked for what is due before; longer delays are found by the idle poll.
+            if answer.retry_in is not None and answer.retry_in < _IDLE_POLL_SECONDS:
+                asyncio.get_running_loop().call_later(answer.retry_in, self._engine.wake_workers)
+            return answer
         except StoreUnavailableError:
             raise
         except StoreError as error:
