@@ -169,11 +169,7 @@ class WorkerSessions:
     async def report(self, session: Session, reports: Sequence[StepReport], want: int) -> ReportAnswer:
         """Record reports; one that the database cannot take is rejected alone."""
         try:
-            answer = await session.source.report(reports, want)
-            # Whoever waits already has looked for what is due before; longer delays are found by the idle poll.
-            if answer.retry_in is not None and answer.retry_in < _IDLE_POLL_SECONDS:
-                asyncio.get_running_loop().call_later(answer.retry_in, self._engine.wake_workers)
-            return answer
+            return self._announced(await session.source.report(reports, want))
         except StoreUnavailableError:
             raise
         except StoreError as error:
@@ -188,6 +184,12 @@ class WorkerSessions:
             rejected |= answer.rejected
             more_ready |= answer.more_ready
         return ReportAnswer(frozenset(refused), leased, more_ready, rejected=rejected)
+
+    def _announced(self, answer: ReportAnswer) -> ReportAnswer:
+        """Wake who waits when a retry is due. They looked for what is due before; longer delays the idle poll finds."""
+        if answer.retry_in is not None and answer.retry_in < _IDLE_POLL_SECONDS:
+            asyncio.get_running_loop().call_later(answer.retry_in, self._engine.wake_workers)
+        return answer
 
     async def deregister(self, session: Session) -> None:
         """Give back everything that a worker holds, and note that it stopped."""
