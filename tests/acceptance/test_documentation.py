@@ -163,7 +163,11 @@ class Session:
         assert not runnable, f"line {block.line}: tasker can always be run"
 
     def check_keys(self, block: Block, whose: str) -> None:
-        if whose == "a step":
+        if whose == "tasker.toml":
+            file = self.directory / f"line-{block.line}.toml"
+            file.write_text(block.text, encoding="utf-8")
+            self.run_command(block, f"tasker config validate {file.name}", [], 0)
+        elif whose == "a step":
             indented = "".join(f"    {line}\n" for line in block.text.splitlines())
             check_template(block, TEMPLATE_AROUND + STEP_AROUND + indented)
         else:
