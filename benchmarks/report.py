@@ -292,7 +292,6 @@ def _sdk_table(rounds: Rounds, found: Mapping[str, Mapping[str, float]]) -> Tabl
         "vs\nPython",
         "steps/s",
         "spread",
-        "CPU µs\nserver",
         "CPU µs\nworker",
         "of\nPython",
     )
@@ -306,7 +305,6 @@ def _sdk_table(rounds: Rounds, found: Mapping[str, Mapping[str, float]]) -> Tabl
                 _cell(values, "complete_p50_ms_of_python", "{:.1f} x"),
                 f"[bold]{values['steps_per_second']:,.0f}[/]",
                 _spread(rounds[name], values, "steps_per_second"),
-                f"{values['server_us']:,.0f}",
                 f"{values['worker_us']:,.0f}",
                 _cell(values, "steps_per_second_of_python", "{:.0%}"),
             )
