@@ -104,6 +104,7 @@ function configOf({ values }: Arguments): WorkerServerConfig {
     shutdownTimeoutMs: milliseconds('--shutdown-timeout', values['shutdown-timeout']),
     waitForMs: milliseconds('--wait-for', values['wait-for']),
     healthBind: values['health-bind'],
+    requireHandlers: true,
   };
 }
 

@@ -18,6 +18,9 @@ module TaskerCore
     # Levels, least important first.
     LEVELS = %i[trace debug info warn error fatal].freeze
 
+    # What levels are called in JSON lines where Ruby calls them otherwise than the workers of other languages.
+    LEVEL_NAMES = { warn: 'warning', fatal: 'critical' }.freeze
+
     # Words that +RUST_LOG+ may hold, and the levels they mean.
     LEVEL_WORDS = LEVELS.to_h { |level| [level.to_s, level] }.merge('warning' => :warn, 'off' => :off).freeze
 
@@ -110,7 +113,7 @@ module TaskerCore
     end
 
     def as_json(level, event, logger, fields)
-      named = { timestamp: timestamp, level: level, event: event.to_s, logger: logger }
+      named = { timestamp: timestamp, level: LEVEL_NAMES.fetch(level, level), event: event.to_s, logger: logger }
       JSON.generate(printable(named.merge(fields)))
     end
 

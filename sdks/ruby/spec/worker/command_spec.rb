@@ -56,6 +56,12 @@ RSpec.describe 'tasker-worker', :worker do
        --version SIGTERM TASKER_API_KEY Examples Exit].each { |word| expect(out).to include(word) }
   end
 
+  it 'refuses to run nothing' do
+    _, errors, status = run
+    expect([errors.lines.first, status.exitstatus])
+      .to eq(["tasker-worker: there are no handlers: name files or directories that have some\n", 2])
+  end
+
   it 'says its version' do
     expect(run('--version').first).to eq("tasker-worker #{TaskerCore::VERSION}\n")
   end

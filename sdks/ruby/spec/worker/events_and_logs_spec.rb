@@ -90,7 +90,7 @@ RSpec.describe TaskerCore::Logger, :worker do
   it 'writes one JSON object a line' do
     logger.warn('lease_lost', step: 'charge', at: 1.5, list: [:a, nil], deep: { 'k' => true })
     expect(log_lines.first).to match(
-      'timestamp' => /\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\z/, 'level' => 'warn', 'event' => 'lease_lost',
+      'timestamp' => /\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\z/, 'level' => 'warning', 'event' => 'lease_lost',
       'logger' => 'tasker', 'step' => 'charge', 'at' => 1.5, 'list' => ['a', nil], 'deep' => { 'k' => true }
     )
   end

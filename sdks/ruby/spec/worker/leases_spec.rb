@@ -47,7 +47,7 @@ RSpec.describe "A worker's leases", :worker do
     wait_for('the late result') { late_results.any? }
     expect(server.results).to eq([])
     lost = log_lines.find { |line| line['event'] == 'lease_lost' }
-    expect(lost).to include('level' => 'warn', 'reason' => 'cancelled', 'step_uuid' => lease['step_uuid'],
+    expect(lost).to include('level' => 'warning', 'reason' => 'cancelled', 'step_uuid' => lease['step_uuid'],
                             'lease_id' => lease['lease_id'], 'step' => 'wait', 'template' => 'shop/order')
     server.wait_for_call('lease', count: 2)
   end

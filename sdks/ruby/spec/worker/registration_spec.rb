@@ -71,7 +71,7 @@ RSpec.describe 'What a worker registers', :worker do
       expect(server.calls_of('register').last.body).to include('namespaces' => %w[given ledger shop],
                                                                'callables' => ['charge'])
       missing = log_lines.find { |line| line['event'] == 'handlers_missing' }
-      expect(missing).to include('level' => 'warn', 'callables' => ['String', 'charge (method refund)'])
+      expect(missing).to include('level' => 'warning', 'callables' => ['String', 'charge (method refund)'])
       expect(events).to include('template_warning')
     end
 
@@ -95,7 +95,7 @@ RSpec.describe 'What a worker registers', :worker do
       start_worker(registry_of(charge: noop), template_path: write('a.yaml', text))
       wait_until_started
       expect(log_lines.find { |line| line['event'] == 'template_not_registered' }).to include(
-        'level' => 'warn', 'template' => File.join(@directory, 'a.yaml'), 'reason' => /templates:register is missing/
+        'level' => 'warning', 'template' => File.join(@directory, 'a.yaml'), 'reason' => /templates:register is missing/
       )
       expect(server.calls_of('register').last.body['namespaces']).to eq(['shop'])
     end

@@ -48,6 +48,8 @@ export interface WorkerServerConfig {
   readonly waitForMs?: number | undefined;
   /** Address of the health checks, such as `127.0.0.1:8081`; `TASKER_WORKER_HEALTH_BIND`, else none. */
   readonly healthBind?: string | undefined;
+  /** Whether a start without any handler fails, instead of waiting for some to be registered; false by default. */
+  readonly requireHandlers?: boolean | undefined;
 }
 
 /** How a worker runs. */
@@ -66,6 +68,7 @@ export interface WorkerSettings {
   readonly shutdownTimeoutMs: number;
   readonly waitForMs: number;
   readonly healthBind: Address | null;
+  readonly requireHandlers: boolean;
 }
 
 /** Where something listens. */
@@ -116,6 +119,7 @@ export function readSettings(config: WorkerServerConfig, environment: Environmen
         : asNumber('shutdownTimeoutMs', config.shutdownTimeoutMs, { least: 0 }),
     waitForMs: asNumber('waitForMs', config.waitForMs ?? 60_000, { least: 0 }),
     healthBind: bind ? asAddress(bind) : null,
+    requireHandlers: config.requireHandlers ?? false,
   };
 }
 

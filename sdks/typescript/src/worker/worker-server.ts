@@ -8,7 +8,7 @@ import { WorkerEventNames } from '../events/names.js';
 import { configureLogging, createLogger } from '../logging/index.js';
 import { HandlerSystem } from '../registry/handler-system.js';
 import { type Registration, WorkerCalls } from './calls.js';
-import { ServerUnavailableError } from './errors.js';
+import { ServerUnavailableError, WorkerSetupError } from './errors.js';
 import { type HealthReport, HealthServer } from './health.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { findService, type Service } from './service.js';
@@ -219,6 +219,10 @@ export class WorkerServer {
     run.service = await this.#findService(run);
     if (run.service.callables.length > 0) {
       await this.#onceThere(deadline, () => run.worker.register(registration(run)));
+    } else if (settings.requireHandlers) {
+      throw new WorkerSetupError('there are no handlers: name files or directories that have some');
+    } else {
+      log.warn('no_handlers', { reason: 'waiting until some are registered' });
     }
     run.worker.start((error) => this.#failed(error));
     run.watch = setInterval(() => void this.#look(run), LOOK_MS);

@@ -39,6 +39,7 @@ for (const [args, message] of [
   [['--log-format', 'xml'], /^tasker-worker: --log-format must be json, console or auto, not "xml"/],
   [['--health-bind', 'x'], /^tasker-worker: "x" is no address such as 127.0.0.1:8081/],
   [['--server', 'nowhere'], /^tasker-worker: "nowhere" is no URL/],
+  [[], /^tasker-worker: there are no handlers: name files or directories that have some/],
   [['/no/such/handlers'], /^tasker-worker: there are no handlers at \/no\/such\/handlers/],
   [['--templates', '/no/such/templates'], /^tasker-worker: there are no templates at \/no\/such\/templates/],
 ] as const) {

@@ -24,8 +24,10 @@ module TaskerCore
 
       # @param settings [Settings] how it runs
       # @param registry [Registry::HandlerRegistry] its handlers; more may be registered while it runs
-      def initialize(settings, registry: Registry::HandlerRegistry.instance)
+      # @param require_handlers [Boolean] whether a start without any fails, instead of waiting for some
+      def initialize(settings, registry: Registry::HandlerRegistry.instance, require_handlers: false)
         @settings = settings
+        @require_handlers = require_handlers
         @registry = registry
         @session = Session.new(settings.server_url, name: settings.worker_name, concurrency: settings.concurrency,
                                                     credentials: settings.credentials)
@@ -57,7 +59,7 @@ module TaskerCore
       # @yield once it takes steps, or waits for handlers
       # @raise [ServerUnavailable] the server did not come within the time that it may take
       # @raise [AccessRefused] the credentials are refused
-      # @raise [StartFailed] a template is refused
+      # @raise [StartFailed] a template is refused, or there are no handlers though they are required
       def run(&started)
         endpoint = HealthEndpoint.open(@settings.health_bind, @status)
         prepare
@@ -87,6 +89,7 @@ module TaskerCore
 
       def wait_for_handlers
         return unless @callables.empty?
+        raise NoHandlers, 'there are no handlers: name files or directories that have some' if @require_handlers
 
         log(:warn, 'no_handlers', reason: 'waiting until some are registered')
         yield if block_given?

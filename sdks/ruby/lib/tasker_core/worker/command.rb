@@ -64,8 +64,8 @@ module TaskerCore
 
         settings = Settings.new(**@given, namespaces: @given[:namespaces].empty? ? nil : @given[:namespaces])
         handlers.each { |path| load_handlers(path) }
-        work(Application.new(settings))
-      rescue OptionParser::ParseError, Settings::InvalidError, UsageError => e
+        work(Application.new(settings, require_handlers: true))
+      rescue OptionParser::ParseError, Settings::InvalidError, UsageError, NoHandlers => e
         complain(e.message)
         @errors.puts("Try 'tasker-worker --help'.")
         WRONG_USE
@@ -81,6 +81,8 @@ module TaskerCore
         fail_with(UNAVAILABLE, e.message)
       rescue AccessRefused => e
         fail_with(e.credentials? ? REFUSED : FAILED, e.message)
+      rescue NoHandlers
+        raise
       rescue StartFailed, RequestRefused => e
         fail_with(FAILED, e.message)
       ensure

@@ -53,5 +53,8 @@ module TaskerCore
 
     # The worker cannot start.
     class StartFailed < StandardError; end
+
+    # There are no handlers, and nobody who might register some.
+    class NoHandlers < StartFailed; end
   end
 end
