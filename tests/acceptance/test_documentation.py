@@ -28,7 +28,7 @@ PAGES_LEFT_OUT = {ROOT / "docs" / f"{language}.md" for language in ("typescript"
 PAGES_LEFT_OUT -= {ROOT / "docs" / f"{language}.md" for language in SDK_LANGUAGES}
 EXECUTABLE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted({*ROOT.glob("docs/*.md")} - PAGES_LEFT_OUT)]
 EXECUTABLE += sorted(ROOT.glob("examples/*/README.md"))
-LINKED = [*EXECUTABLE, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("benchmarks/*.md"))]
+LINKED = [*EXECUTABLE, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("benchmarks/*.md")), *sorted(ROOT.glob("sdks/*/*.md"))]
 
 #: Kinds of block that promise to work; each must carry a marker.
 PROMISING = ("python", "yaml", "json", "console", "sh", "bash", "toml", "typescript", "ruby", "rust")
