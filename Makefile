@@ -92,6 +92,7 @@ lock: $(READY)  ## Renew the locked dependencies
 clean:  ## Remove everything that was installed or built, and the embedded database
 	rm -rf $(VENV) .tasker .pytest_cache .mypy_cache .ruff_cache
 	rm -rf sdks/typescript/node_modules sdks/typescript/dist sdks/rust/target
+	rm -rf examples/polyglot/typescript/node_modules examples/polyglot/typescript/dist
 
 .PHONY: help setup sdks demo demo-polyglot test check bench lock clean \
 	$(LANGUAGES:%=sdk-%) $(LANGUAGES:%=test-%) $(LANGUAGES:%=check-%)
