@@ -37,7 +37,8 @@ demo: $(READY)  ## Run the example workflows on an embedded PostgreSQL
 demo-polyglot: $(READY) sdks  ## Run one workflow whose steps are in Python, TypeScript, Ruby and Rust
 	$(RUN)/python -m examples.polyglot
 
-test: $(READY) sdks $(SDKS:%=test-%)  ## Run all tests, those of the SDKs, too
+test: $(READY) sdks  ## Run all tests, those of the SDKs, too
+	$(if $(SDKS),$(MAKE) --jobs=3 --output-sync $(SDKS:%=test-%))
 	$(RUN)/python -m pytest -n auto
 
 check: $(READY) sdks $(SDKS:%=check-%)  ## Lint, types and import layers

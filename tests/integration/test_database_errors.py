@@ -12,7 +12,15 @@ import pytest
 from tests.integration.support import fetch, graph
 
 from tasker_core.orchestration import Engine, TaskRequest
-from tasker_core.store import EmbeddedPostgres, StoreError, StoreUnavailableError, migrate, migration_status
+from tasker_core.store import (
+    EmbeddedPostgres,
+    StoreError,
+    StoreUnavailableError,
+    migrate,
+    migration_status,
+    upgrading,
+)
+from tasker_core.store.migrate import latest_migration
 
 NOBODY_THERE = "postgresql://user:secret@127.0.0.1:1/tasker"
 
@@ -128,3 +136,7 @@ async def test_a_schema_newer_than_the_code_is_refused(empty_database: str) -> N
     for look in (migrate, migration_status):
         with pytest.raises(StoreError, match=r"9999.*upgrade Tasker"):
             await look(empty_database)
+
+
+def test_the_newest_migration_is_known_without_alembic():
+    assert latest_migration() == upgrading._scripts().get_current_head()

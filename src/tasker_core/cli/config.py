@@ -21,7 +21,6 @@ from tasker_core.configuration import (
 )
 from tasker_core.configuration.rendering import default_text, starter_file
 from tasker_core.configuration.writing import toml_value
-from tasker_core.service import auth_options
 from tasker_core.template.findings import did_you_mean
 
 app = typer.Typer(
@@ -162,6 +161,8 @@ def _chosen(key: str | None, *, settable: bool = False) -> list[Key]:
 
 
 def _check_as_server(loaded: Loaded[Settings]) -> None:
+    from tasker_core.service import auth_options  # loads the web framework
+
     check_server(loaded)
     try:
         auth_options(loaded.settings.server.auth)

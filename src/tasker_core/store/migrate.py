@@ -1,33 +1,20 @@
-"""Schema migrations, run by Alembic.
+"""Schema migrations. A database that is up to date, as nearly every one is, costs one look and no Alembic."""
 
-Any number of processes may start at once: each takes an advisory lock first, and all but one find the work done.
-The whole upgrade is one transaction.
-"""
-
-import asyncio
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import TypeVar, cast
+from typing import Final
 
-import sqlalchemy
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+import asyncpg
 
-from tasker_core.store.database import database_url, redacted, translated
-from tasker_core.store.errors import StoreError, StoreUnavailableError
-from tasker_core.store.migrations import install_functions
+from tasker_core.store import queries
+from tasker_core.store.database import database_url
 
-#: Advisory lock of migrations: the bytes of "tasker" as a number.
-_LOCK = int.from_bytes(b"tasker", "big")
-_VERSION_TABLE = "tasker_schema_version"
+#: Seconds for the look; whatever hinders it is told by the thorough way.
+_LOOK_SECONDS: Final = 10.0
 
-_Result = TypeVar("_Result")
+_MIGRATION: Final = re.compile(r"(?P<revision>\d{4})_\w+\.py")
+_QUERIES: Final = queries.load("migrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,67 +38,35 @@ async def migrate(url: str) -> tuple[str, ...]:
         StoreUnavailableError: the database cannot be reached.
         StoreError: the schema is newer than this code, or a migration failed.
     """
-    return await _with_connection(url, _upgrade)
+    if await _is_current(url):
+        return ()
+    from tasker_core.store import upgrading
+
+    return await upgrading.upgrade(url)
 
 
 async def migration_status(url: str) -> MigrationStatus:
     """Return where a database's schema stands, changing nothing."""
-    return await _with_connection(url, _status)
+    if await _is_current(url):
+        return MigrationStatus(latest_migration(), latest_migration(), ())
+    from tasker_core.store import upgrading
+
+    return await upgrading.status(url)
 
 
-def _scripts() -> ScriptDirectory:
-    config = Config()
-    config.set_main_option("script_location", str(resources.files("tasker_core.store") / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config)
+def latest_migration() -> str:
+    """Return the newest migration that there is."""
+    files = (resources.files("tasker_core.store") / "migrations" / "versions").iterdir()
+    return max(found["revision"] for file in files if (found := _MIGRATION.fullmatch(file.name)))
 
 
-def _status(connection: Connection) -> MigrationStatus:
-    scripts = _scripts()
-    context = MigrationContext.configure(connection, opts={"version_table": _VERSION_TABLE})
-    current, latest = context.get_current_revision(), cast("str", scripts.get_current_head())
-    revisions = [script.revision for script in scripts.walk_revisions()]
-    if current is not None and current not in revisions:
-        raise StoreError(
-            f"the database's schema is at {current}, which this version of Tasker does not know (it knows up to "
-            f"{latest}); upgrade Tasker"
-        )
-    pending = revisions[: revisions.index(current)] if current is not None else revisions
-    return MigrationStatus(current, latest, tuple(reversed(pending)))
-
-
-def _upgrade(connection: Connection) -> tuple[str, ...]:
-    connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    before = _status(connection)
-    if before.up_to_date:
-        return ()
-    scripts = _scripts()
-
-    def steps(current: str, _context: MigrationContext) -> list[RevisionStep]:
-        return scripts._upgrade_revs("head", current)  # noqa: SLF001 - as Alembic's own `upgrade` command does
-
-    with EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(connection=connection, version_table=_VERSION_TABLE)
-        environment.run_migrations()
-    install_functions(connection)
-    return before.pending
-
-
-async def _with_connection(url: str, work: Callable[[Connection], _Result]) -> _Result:
-    engine = create_async_engine(
-        database_url(url).replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool
-    )
+async def _is_current(url: str) -> bool:
     try:
-        with translated():
-            try:
-                async with asyncio.timeout(120), engine.begin() as connection:
-                    return await connection.run_sync(work)
-            except sqlalchemy.exc.DBAPIError as error:
-                # SQLAlchemy wraps the driver's error twice; the innermost is the one we translate.
-                cause = error.orig.__cause__ if error.orig is not None else None
-                raise cause or error from error
-    except StoreUnavailableError as error:
-        # The first words with a database: tell which one does not answer.
-        raise StoreUnavailableError(f"{error} (at {redacted(url)})") from error.__cause__
-    finally:
-        await engine.dispose()
+        connection = await asyncpg.connect(database_url(url), timeout=_LOOK_SECONDS)
+        try:
+            found = await connection.fetchval(_QUERIES["schema_version"], timeout=_LOOK_SECONDS)
+        finally:
+            await connection.close(timeout=_LOOK_SECONDS)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return bool(found == latest_migration())
