@@ -16,6 +16,9 @@ $(error TASKER_SKIP_SDKS is set, but CI leaves nothing out)
 endif
 SDKS := $(filter-out $(SKIPPED),$(LANGUAGES))
 
+# Cargo has a job server of its own.
+CARGO := env -u MAKEFLAGS cargo
+
 help:  ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -60,7 +63,7 @@ sdk-ruby:
 
 sdk-rust:
 	@sdks/toolchain.sh rust
-	cd sdks/rust && cargo build --locked --quiet
+	cd sdks/rust && $(CARGO) build --locked --quiet
 
 test-typescript: sdk-typescript
 	cd sdks/typescript && npm test --silent
@@ -69,7 +72,7 @@ test-ruby: sdk-ruby
 	cd sdks/ruby && rspec
 
 test-rust: sdk-rust
-	cd sdks/rust && cargo test --locked --quiet
+	cd sdks/rust && $(CARGO) test --locked --quiet
 
 check-typescript: sdk-typescript
 	cd sdks/typescript && npm run --silent check
@@ -78,10 +81,10 @@ check-ruby: sdk-ruby
 	cd sdks/ruby && ! find lib exe live spec -type f | xargs -n 1 ruby -wc 2>&1 | grep -v '^Syntax OK$$'
 
 check-rust: sdk-rust
-	cd sdks/rust && cargo fmt --check && cargo clippy --locked --quiet --all-targets -- -D warnings
+	cd sdks/rust && $(CARGO) fmt --check && $(CARGO) clippy --locked --quiet --all-targets -- -D warnings
 
 bench: $(READY) sdks  ## Measure, beside the bare SQL loop and DBOS
-	$(if $(filter rust,$(SDKS)),cd sdks/rust && cargo build --locked --quiet --release -p live-worker)
+	$(if $(filter rust,$(SDKS)),cd sdks/rust && $(CARGO) build --locked --quiet --release -p live-worker)
 	$(RUN)/python -m pip install --quiet --require-hashes -r requirements/bench.lock
 	$(RUN)/python -m benchmarks $(ARGS)
 
