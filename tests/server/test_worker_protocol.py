@@ -624,6 +624,20 @@ async def test_a_worker_that_registers_again_with_its_id_takes_other_steps_and_k
         assert (await worker.report(done(lease), done(found[0])))["refused"] == []
 
 
+async def test_a_change_of_namespaces_reaches_the_other_servers(database_url: str) -> None:
+    async with Engine(database_url, lease_seconds=2) as engine, contextlib.AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(serving(create_app(engine))) for _ in range(2)]
+        here, there = [await stack.enter_async_context(httpx.AsyncClient(base_url=url)) for url in urls]
+        await engine.create_task(graph({"only": []}, namespace_name="bank"), TaskRequest())
+        worker = await register(here, namespaces=["shop"])
+        elsewhere = Worker(there, worker.id)
+        assert await elsewhere.lease() == []
+        await register(here, namespaces=["bank"], worker_id=worker.id)
+        async with asyncio.timeout(5):
+            while not await elsewhere.lease():
+                pass
+
+
 async def test_an_unknown_worker_cannot_register_again(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/worker/register", json={"callables": ["work"], "worker_id": NOBODY})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "WORKER_UNKNOWN")

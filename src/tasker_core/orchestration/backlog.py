@@ -6,7 +6,7 @@ from typing import Final
 
 from tasker_core.store import Database, Store, backlog
 from tasker_core.store.database import PoolFacts
-from tasker_core.store.migrate import migration_status
+from tasker_core.store.migrate import latest_migration, schema_version
 
 #: Seconds after which a worker that was not seen does not count as live; workers are seen every 10 seconds.
 _SILENCE_SECONDS: Final = 90.0
@@ -48,7 +48,7 @@ class Backlog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._latest_migration: str | None = None
+        self._latest_migration = latest_migration()
 
     async def waiting(self) -> dict[str, Waiting]:
         """Return what waits in each namespace; namespaces in which nothing waits are left out."""
@@ -65,9 +65,7 @@ class Backlog:
 
     async def schema_is_current(self) -> bool:
         """Return whether no migration is pending; it is also the cheapest way to see that the database answers."""
-        if self._latest_migration is None:
-            self._latest_migration = (await migration_status(self._database.url)).latest
-        return await backlog.schema_version(self._database) == self._latest_migration
+        return await schema_version(self._database) == self._latest_migration
 
     def pool(self) -> PoolFacts:
         """Return how this process's connections are used."""

@@ -208,8 +208,9 @@ class WorkerSessions:
             self._sessions.pop(worker_uuid, None)
             raise ApiError(410, WORKER_UNKNOWN, "This worker was deregistered: register again")
         await self._engine.store.worker_seen(row["worker_id"])
+        namespaces = None if row["namespaces"] is None else frozenset(row["namespaces"])
         # Another server may have registered a change.
-        if session is None or session.callables != frozenset(row["callables"]):
+        if session is None or (session.callables, session.namespaces) != (frozenset(row["callables"]), namespaces):
             session = self._keep(worker_uuid, row["worker_id"], row["subject"], row["callables"], row["namespaces"])
         session.checked_at = _now()
         return session

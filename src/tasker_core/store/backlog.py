@@ -44,9 +44,3 @@ async def standing(database: Database, silence: float) -> tuple[int, int]:
     row = await database.fetch_row(_BACKLOG["standing"], silence, MAX_COUNTED_DEAD_LETTERS)
     assert row is not None
     return row["live_workers"], row["pending_dead_letters"]
-
-
-async def schema_version(database: Database) -> str | None:
-    """Return the last migration that ran."""
-    version: str | None = await database.fetch_value(_BACKLOG["schema_version"])
-    return version

@@ -8,7 +8,8 @@ from typing import Final
 import asyncpg
 
 from tasker_core.store import queries
-from tasker_core.store.database import database_url
+from tasker_core.store.database import Database, database_url, translated
+from tasker_core.store.errors import StoreError
 
 #: Seconds for the look; whatever hinders it is told by the thorough way.
 _LOOK_SECONDS: Final = 10.0
@@ -60,13 +61,20 @@ def latest_migration() -> str:
     return max(found["revision"] for file in files if (found := _MIGRATION.fullmatch(file.name)))
 
 
+async def schema_version(database: Database) -> str | None:
+    """Return the newest migration that ran in a database."""
+    version: str | None = await database.fetch_value(_QUERIES["schema_version"])
+    return version
+
+
 async def _is_current(url: str) -> bool:
     try:
-        connection = await asyncpg.connect(database_url(url), timeout=_LOOK_SECONDS)
-        try:
-            found = await connection.fetchval(_QUERIES["schema_version"], timeout=_LOOK_SECONDS)
-        finally:
-            await connection.close(timeout=_LOOK_SECONDS)
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with translated():
+            connection = await asyncpg.connect(database_url(url), timeout=_LOOK_SECONDS)
+            try:
+                found = await connection.fetchval(_QUERIES["schema_version"], timeout=_LOOK_SECONDS)
+            finally:
+                await connection.close(timeout=_LOOK_SECONDS)
+    except StoreError:
         return False
     return bool(found == latest_migration())

@@ -69,7 +69,3 @@ SELECT (
 ) AS live_workers, (
     SELECT count(*) FROM (SELECT FROM tasker.dead_letters WHERE status = 'pending' LIMIT $2::integer) AS pending
 ) AS pending_dead_letters
-
--- name: schema_version
--- The last migration that ran; also tells whether the database answers at all.
-SELECT version_num FROM tasker_schema_version
