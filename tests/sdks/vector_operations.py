@@ -194,9 +194,9 @@ class GetOrder(APIMixin, StepHandler):
         return self.api_success(response) if response.ok else self.api_failure(response)
 
 
-def get_order(lease: Lease, url: str) -> Any:
+def get_order(lease: Lease, url: str, **settings: Any) -> Any:
     registry = HandlerRegistry()
-    registry.register("echo", type("GetOrderThere", (GetOrder,), {"base_url": url, "default_timeout": 0.2}))
+    registry.register("echo", type("GetOrderThere", (GetOrder,), {"base_url": url, **settings}))
     return run(lease, registry)
 
 
@@ -213,7 +213,7 @@ def api_connection_error(lease: Lease) -> Any:
 
 def api_timeout(lease: Lease) -> Any:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        return get_order(lease, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        return get_order(lease, f"http://127.0.0.1:{silent.getsockname()[1]}", default_timeout=0.2)
 
 
 def task_request(_: Lease, name: str) -> Any:

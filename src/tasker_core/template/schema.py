@@ -6,15 +6,9 @@ its schema or is an error.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import jsonschema
 import msgspec
-import referencing
-import referencing.exceptions
-import referencing.jsonschema
-from jsonschema.protocols import Validator
 
 from tasker_core.template.model import JsonSchema, StepTemplate, TaskTemplate
 
@@ -26,21 +20,6 @@ MAX_STRING_CHARACTERS = 10_000
 
 #: Longest message of a violation; a validator's own may quote the whole value.
 _MAX_MESSAGE = 500
-
-# Unlike jsonschema's default registry, this one has no way to retrieve anything.
-_REGISTRY = referencing.jsonschema.EMPTY_REGISTRY
-
-_DIALECTS: dict[str, type[Validator]] = {
-    validator.META_SCHEMA["$schema"].rstrip("#"): validator
-    for validator in (
-        jsonschema.Draft3Validator,
-        jsonschema.Draft4Validator,
-        jsonschema.Draft6Validator,
-        jsonschema.Draft7Validator,
-        jsonschema.Draft201909Validator,
-        jsonschema.Draft202012Validator,
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,73 +70,16 @@ def violations_of(schema: JsonSchema, value: Any) -> list[SchemaViolation]:
     A schema that cannot be used, which templates are refused for, is reported as a violation of the whole
     value.
     """
-    try:
-        errors = list(_validator(msgspec.json.encode(schema)).iter_errors(value))
-    except RecursionError:
-        return [SchemaViolation("", "Checking the value against its schema does not come to an end")]
-    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable) as error:
-        return [SchemaViolation("", _shortened(f"The schema cannot be used: {error}"))]
-    violations = {SchemaViolation(_pointer(e.absolute_path), _shortened(e.message)) for e in errors}
-    return sorted(violations, key=lambda violation: (violation.pointer, violation.message))
+    from tasker_core.template import json_schema  # the library takes a while to load, and few commands need it
+
+    return json_schema.violations_of(schema, value)
 
 
 def schema_problems(schema: JsonSchema) -> list[SchemaProblem]:
     """Return why a schema cannot be used; nothing if it can."""
-    if isinstance(schema, bool):
-        return []
-    dialect = _dialect(schema)
-    if dialect is None:
-        return [SchemaProblem(("$schema",), f"{_declared(schema)!r} is not a known JSON Schema draft")]
-    try:
-        dialect.check_schema(schema)
-        return list(_unresolved_references(dialect, schema))
-    except jsonschema.SchemaError as error:
-        return [SchemaProblem(tuple(error.absolute_path), _shortened(error.message))]
-    except RecursionError:
-        return [SchemaProblem((), "The schema is nested too deeply")]
+    from tasker_core.template import json_schema  # as above
 
-
-def _unresolved_references(dialect: type[Validator], schema: dict[str, Any]) -> Iterator[SchemaProblem]:
-    specification = referencing.jsonschema.specification_with(dialect.META_SCHEMA["$schema"])
-    root = specification.create_resource(schema)
-    resolver = _REGISTRY.with_resource(root.id() or "", root).resolver(root.id() or "")
-    pending = [(resolver, root)]
-    while pending:
-        resolver, resource = pending.pop()
-        contents = resource.contents
-        if not isinstance(contents, dict):
-            continue
-        for keyword in ("$ref", "$dynamicRef"):
-            reference = contents.get(keyword)
-            if not isinstance(reference, str):
-                continue
-            try:
-                resolver.lookup(reference)
-            except referencing.exceptions.Unresolvable:
-                remote = "; references are never fetched" if "://" in reference else ""
-                yield SchemaProblem((), f"'{keyword}: {reference}' leads to nothing in the schema{remote}")
-        pending.extend((resolver.in_subresource(sub), sub) for sub in resource.subresources())
-
-
-@lru_cache(maxsize=1024)
-def _validator(encoded: bytes) -> Validator:
-    # Keyed by content, because schemas are dicts and so cannot be keys themselves.
-    schema = msgspec.json.decode(encoded)
-    dialect = _dialect(schema)
-    if dialect is None:
-        raise jsonschema.SchemaError(f"{_declared(schema)!r} is not a known JSON Schema draft")
-    return dialect(schema, registry=_REGISTRY, format_checker=dialect.FORMAT_CHECKER)
-
-
-def _declared(schema: JsonSchema) -> Any:
-    return schema.get("$schema") if isinstance(schema, dict) else None
-
-
-def _dialect(schema: JsonSchema) -> type[Validator] | None:
-    declared = _declared(schema)
-    if declared is None:
-        return jsonschema.Draft202012Validator
-    return _DIALECTS.get(declared.rstrip("#")) if isinstance(declared, str) else None
+    return json_schema.schema_problems(schema)
 
 
 def _limit_violations(context: dict[str, Any]) -> Iterator[SchemaViolation]:
@@ -170,7 +92,7 @@ def _limit_violations(context: dict[str, Any]) -> Iterator[SchemaViolation]:
     try:
         size = len(msgspec.json.encode(context))
     except (TypeError, ValueError, OverflowError) as error:
-        yield SchemaViolation("", _shortened(f"The context is not JSON: {error}"))
+        yield SchemaViolation("", shortened(f"The context is not JSON: {error}"))
         return
     if size > MAX_CONTEXT_BYTES:
         yield SchemaViolation("", f"The context takes {size} bytes, more than {MAX_CONTEXT_BYTES}")
@@ -201,7 +123,8 @@ def _structure_violations(context: dict[str, Any]) -> Iterator[tuple[str, str]]:
         pending.extend((f"{pointer}/{_escaped(key)}", depth + 1, item) for key, item in items)
 
 
-def _pointer(path: Sequence[str | int]) -> str:
+def pointer_to(path: Sequence[str | int]) -> str:
+    """Return the RFC 6901 JSON pointer of a path."""
     return "".join(f"/{_escaped(part)}" for part in path)
 
 
@@ -209,5 +132,6 @@ def _escaped(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str) -> str:
+    """Return a message of bearable length."""
     return message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE - 3]}..."
