@@ -78,6 +78,7 @@ check-typescript: sdk-typescript
 	cd sdks/typescript && npm run --silent check
 
 check-ruby: sdk-ruby
+	cd sdks/ruby && rubocop --format quiet
 	cd sdks/ruby && ! find lib exe live spec -type f | xargs -n 1 ruby -wc 2>&1 | grep -v '^Syntax OK$$'
 
 check-rust: sdk-rust

@@ -16,7 +16,8 @@ version_of() { ("$@" 2>/dev/null || true) | grep -oE '[0-9]+(\.[0-9]+)+' | head 
 ready() {
     case $language in
         typescript) at_least "$(version_of node --version)" 18.0 && command -v npm >/dev/null ;;
-        ruby) at_least "$(version_of ruby --version)" 3.1 && command -v rspec >/dev/null ;;
+        ruby) at_least "$(version_of ruby --version)" 3.1 && command -v rspec >/dev/null &&
+            command -v rubocop >/dev/null ;;
         rust) at_least "$(version_of cargo --version)" 1.85 && cargo fmt --version >/dev/null 2>&1 &&
             cargo clippy --version >/dev/null 2>&1 && command -v cc >/dev/null ;;
     esac
@@ -28,7 +29,7 @@ candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/ *Candidate: *\([0-9
 packages() {
     case $language in
         typescript) echo nodejs npm ;;
-        ruby) echo ruby ruby-rspec ;;
+        ruby) echo ruby ruby-rspec rubocop ;;
         # Debian 12 keeps a current compiler beside its old one, for browsers.
         rust) if at_least "$(candidate rustc)" 1.85; then echo cargo rustfmt rust-clippy gcc libc6-dev
             else echo cargo-web rustfmt-web rust-web-clippy gcc libc6-dev; fi ;;
@@ -37,7 +38,7 @@ packages() {
 
 case $language in
     typescript) wanted="Node.js 18 or later with npm" ;;
-    ruby) wanted="Ruby 3.1 or later with RSpec" ;;
+    ruby) wanted="Ruby 3.1 or later with RSpec and RuboCop" ;;
     rust) wanted="Rust 1.85 or later with cargo, rustfmt and clippy, and a C compiler" ;;
     *) echo "toolchain.sh: $language is not one of typescript, ruby, rust" >&2; exit 2 ;;
 esac

@@ -91,7 +91,7 @@ module TaskerCore
       return default if given.nil?
 
       number = Float(given, exception: false)
-      return number if number&.finite? && number >= least && (most.nil? || number <= most)
+      return number if number && (least..(most || Float::MAX)).cover?(number)
 
       limits = most ? "from #{least} to #{most}" : "of at least #{least}"
       raise InvalidError, "#{name || variable} must be a number #{limits}, not #{given.to_s.inspect}"

@@ -203,7 +203,8 @@ RSpec.describe TaskerCore::StepHandler::Mixins::API do
     }.each do |status, (type, retryable)|
       it "are failures of type #{type}, #{retryable ? '' : 'not '}retryable, for the status #{status.inspect}" do
         expect(handler.api_failure(message: 'no', status: status))
-          .to have_attributes(message: 'no', error_type: type, retryable: retryable, metadata: { api_call: true, status: status, headers: {} }.compact)
+          .to have_attributes(message: 'no', error_type: type, retryable: retryable,
+                              metadata: { api_call: true, status: status, headers: {} }.compact)
       end
     end
 

@@ -44,7 +44,8 @@ RSpec.describe TaskerCore::StepHandler::Mixins::Batchable do
 
     it 'reports batches, with more in the result' do
       configs = handler.create_cursor_configs(4, 2)
-      result = handler.create_batches_outcome(worker_template_name: 'w', cursor_configs: configs, total_items: 4, metadata: { file: 'a.csv' })
+      result = handler.create_batches_outcome(worker_template_name: 'w', cursor_configs: configs, total_items: 4,
+                                              metadata: { file: 'a.csv' })
       expect(result.result).to eq(
         'batch_processing_outcome' => { 'type' => 'create_batches', 'worker_template_name' => 'w', 'worker_count' => 2,
                                         'cursor_configs' => configs, 'total_items' => 4 },

@@ -35,7 +35,8 @@ RSpec.describe TaskerCore::StepHandler::Mixins::Decision do
   end
 
   it 'fails for good if no decision can be made' do
-    expect(handler.decision_failure(message: 'unknown')).to have_attributes(error_type: 'decision_error', retryable: false, message: 'unknown')
+    expect(handler.decision_failure(message: 'unknown'))
+      .to have_attributes(error_type: 'decision_error', retryable: false, message: 'unknown')
     expect(handler.decision_failure(message: 'later', retryable: true).retryable).to be(true)
   end
 

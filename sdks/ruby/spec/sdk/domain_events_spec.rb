@@ -88,7 +88,9 @@ RSpec.describe TaskerCore::DomainEvents do
     it 'does not take two of a name' do
       registry.register(mock)
       expect { registry.register(mock) }.to raise_error(TaskerCore::DomainEvents::DuplicatePublisherError)
-      expect { registry.register(TaskerCore::DomainEvents::DefaultPublisher.new) }.to raise_error(TaskerCore::DomainEvents::DuplicatePublisherError)
+      expect do
+        registry.register(TaskerCore::DomainEvents::DefaultPublisher.new)
+      end.to raise_error(TaskerCore::DomainEvents::DuplicatePublisherError)
       expect(registry.unregister('payments')).to equal(mock)
       expect(registry.registered?('payments')).to be(false)
     end
@@ -139,7 +141,9 @@ RSpec.describe TaskerCore::DomainEvents do
       described_class::SubscriberRegistry.instance.start_all!
       capture.subscribe_to('*')
       %w[payment.done other order.created].each { |name| described_class.deliver(helpers::EventFactory.domain_event(name: name)) }
-      %i[break leave_out].each { |payload| described_class.deliver(helpers::EventFactory.domain_event(name: 'payment.done', payload: payload)) }
+      %i[break leave_out].each do |payload|
+        described_class.deliver(helpers::EventFactory.domain_event(name: 'payment.done', payload: payload))
+      end
 
       expect(capture.wait_for_events(5)).to be(true)
       expect(subscriber.handled).to eq(%w[payment.done order.created])
@@ -189,7 +193,8 @@ RSpec.describe TaskerCore::DomainEvents do
     publishers.register(mock)
     capture.subscribe_to('*')
     events = [{ 'name' => 'a', 'condition' => 'success', 'publisher' => 'payments' }, { 'name' => 'b', 'condition' => 'failure' },
-              { 'name' => 'c', 'condition' => 'always', 'publisher' => nil }, { 'name' => 'd' }, { 'name' => 'e', 'condition' => 'unknown' }]
+              { 'name' => 'c', 'condition' => 'always', 'publisher' => nil }, { 'name' => 'd' },
+              { 'name' => 'e', 'condition' => 'unknown' }]
     lease = { 'step_uuid' => 's', 'lease_id' => 1,
               'task_sequence_step' => { 'task' => {}, 'workflow_step' => { 'workflow_step_uuid' => 's', 'name' => 'charge' },
                                         'step_definition' => { 'handler' => { 'callable' => 'h' }, 'publishes_events' => events } } }

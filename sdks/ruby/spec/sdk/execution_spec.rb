@@ -39,7 +39,9 @@ RSpec.describe TaskerCore::Execution do
   end
 
   it 'writes a failure as the protocol wants it' do
-    result = run { |_context| failure(message: 'no', error_type: 'ValidationError', error_code: 'E1', retryable: false, metadata: { field: 'x' }) }
+    result = run do |_context|
+      failure(message: 'no', error_type: 'ValidationError', error_code: 'E1', retryable: false, metadata: { field: 'x' })
+    end
 
     expect(result).to include('success' => false, 'status' => 'failed', 'result' => {})
     expect(result['error']).to eq('message' => 'no', 'error_type' => 'validation_error', 'retryable' => false, 'backtrace' => nil)
@@ -146,7 +148,9 @@ RSpec.describe TaskerCore::Execution do
     end
     expect(run(lease(omitted: ['large']), fetch_result: fetch) { |_context| success(result: {}) }).to include('success' => true)
     expect(asked).to be_empty
-    result = run(lease(omitted: ['large']), fetch_result: fetch) { |context| success(result: { total: context.get_dependency_field('large', :total) }) }
+    result = run(lease(omitted: ['large']), fetch_result: fetch) do |context|
+      success(result: { total: context.get_dependency_field('large', :total) })
+    end
     expect(result['result']).to eq('total' => 5)
     expect(asked).to eq(['large'])
   end

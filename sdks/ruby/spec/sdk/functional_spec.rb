@@ -118,7 +118,7 @@ RSpec.describe TaskerCore::StepHandler::Functional do
 
   it 'refuses what it cannot make a handler of' do
     expect { dsl.step_handler('x') }.to raise_error(ArgumentError, /x needs a block/)
-    [5, [], nil, ['a', 'b'], [5]].each do |wrong|
+    [5, [], nil, %w[a b], [5]].each do |wrong|
       expect { dsl.step_handler('x', depends_on: { cart: wrong }) {} }.to raise_error(ArgumentError, /depends_on: cart/)
     end
     expect(described_class.handler_class('x')).to be_nil
@@ -159,7 +159,8 @@ RSpec.describe TaskerCore::StepHandler::Functional do
 
     it 'are divided by size' do
       made = config
-      result = run(declare(:batch_analyzer, worker_template: 'w') { made.new(total_items: 250, batch_size: 100, metadata: { file: 'a' }) }).result
+      analyzer = declare(:batch_analyzer, worker_template: 'w') { made.new(total_items: 250, batch_size: 100, metadata: { file: 'a' }) }
+      result = run(analyzer).result
       expect(result['batch_processing_outcome']['cursor_configs'].map { |each| each.values_at('batch_id', 'batch_size') })
         .to eq([['001', 100], ['002', 100], ['003', 50]])
       expect(result).to include('worker_count' => 3, 'total_items' => 250, 'file' => 'a')
@@ -167,7 +168,10 @@ RSpec.describe TaskerCore::StepHandler::Functional do
 
     it 'are none where there are no items' do
       made = config
-      expect(run(declare(:batch_analyzer, worker_template: 'w') { made.new(total_items: 0, batch_size: 100, metadata: { reason: 'no file' }) }).result)
+      idle = declare(:batch_analyzer, worker_template: 'w') do
+        made.new(total_items: 0, batch_size: 100, metadata: { reason: 'no file' })
+      end
+      expect(run(idle).result)
         .to eq('batch_processing_outcome' => { 'type' => 'no_batches' }, 'reason' => 'no file')
     end
 

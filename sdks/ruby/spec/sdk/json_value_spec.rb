@@ -16,7 +16,8 @@ RSpec.describe TaskerCore::Types::JsonValue do
       BigDecimal('0.10') => '0.1',
       Rational(1, 4) => 0.25,
       struct.new(1, [2]) => { 'a' => 1, 'b' => [2] },
-      TaskerCore::Types::RetryConfiguration.new(max_attempts: 5) => { 'retryable' => true, 'max_attempts' => 5, 'backoff' => 'exponential', 'backoff_base_ms' => 1000, 'max_backoff_ms' => 30_000 },
+      TaskerCore::Types::RetryConfiguration.new(max_attempts: 5) => { 'retryable' => true, 'max_attempts' => 5, 'backoff' => 'exponential',
+                                                                      'backoff_base_ms' => 1000, 'max_backoff_ms' => 30_000 },
       'größe'.encode('ISO-8859-1') => 'größe',
       Class.new { def as_json = { 'own' => 1 } }.new => { 'own' => 1 },
       Class.new { def to_unsafe_h = { own: 1 } }.new => { 'own' => 1 }

@@ -32,7 +32,9 @@ RSpec.describe 'loading the gem' do
   end
 
   it 'has no file that Ruby warns of' do
-    files = Dir[File.join(root, '{lib,exe,live,spec}', '**', '*')].select { |file| File.file?(file) && File.read(file).include?('# frozen_string_literal: true') }
+    files = Dir[File.join(root, '{lib,exe,live,spec}', '**', '*')].select do |file|
+      File.file?(file) && File.read(file).include?('# frozen_string_literal: true')
+    end
     output, = ruby('-wc', *files)
 
     expect(output.lines.grep_v(/Syntax OK/)).to be_empty

@@ -35,10 +35,13 @@ RSpec.describe TaskerCore::Registry do
     end
 
     it 'says which method executes the step' do
-      expect(described_class.new(callable: 'a')).to have_attributes(effective_method: 'call', uses_method_dispatch?: false, has_resolver_hint?: false)
+      expect(described_class.new(callable: 'a'))
+        .to have_attributes(effective_method: 'call', uses_method_dispatch?: false, has_resolver_hint?: false)
       expect(described_class.new(callable: 'a', handler_method: 'call')).to have_attributes(uses_method_dispatch?: false)
-      expect(described_class.new(callable: 'a', handler_method: '', resolver: '')).to have_attributes(effective_method: 'call', has_resolver_hint?: false)
-      expect(described_class.new(callable: 'a', handler_method: 'm', resolver: 'r')).to have_attributes(effective_method: 'm', uses_method_dispatch?: true, has_resolver_hint?: true)
+      expect(described_class.new(callable: 'a', handler_method: '', resolver: ''))
+        .to have_attributes(effective_method: 'call', has_resolver_hint?: false)
+      expect(described_class.new(callable: 'a', handler_method: 'm', resolver: 'r'))
+        .to have_attributes(effective_method: 'm', uses_method_dispatch?: true, has_resolver_hint?: true)
     end
   end
 
@@ -75,7 +78,8 @@ RSpec.describe TaskerCore::Registry do
       made = registry.resolve_handler(definition('Shop::OrderHandler', initialization: { 'url' => 'x' }))
       expect(made.config[:url]).to eq('x')
       expect(registry.resolve_handler(definition('Plain', initialization: { 'url' => 'x' }))).to be_a(plain)
-      expect(registry.resolve_handler(definition('positional', initialization: { 'a' => 1 })).instance_variable_get(:@config)).to eq(config: { 'a' => 1 })
+      handler = registry.resolve_handler(definition('positional', initialization: { 'a' => 1 }))
+      expect(handler.instance_variable_get(:@config)).to eq(config: { 'a' => 1 })
     end
 
     it 'finds nothing for a handler that cannot be made, and says why' do
@@ -90,7 +94,8 @@ RSpec.describe TaskerCore::Registry do
       stub_const('Shop::NUMBER', 5)
 
       expect(registry.resolve_handler('Shop::OrderHandler')).to be_a(order_handler)
-      ['Shop::Abstract', 'Shop::NUMBER', 'Shop', 'Shop::Nobody', 'shop::order', 'Shop::', 'Shop::OrderHandler; exit', '', 'String', 'Kernel'].each do |name|
+      ['Shop::Abstract', 'Shop::NUMBER', 'Shop', 'Shop::Nobody', 'shop::order', 'Shop::', 'Shop::OrderHandler; exit', '', 'String',
+       'Kernel'].each do |name|
         expect(registry.resolve_handler(name)).to be_nil, name
         expect(registry.handler_available?(name)).to be(false), name
       end

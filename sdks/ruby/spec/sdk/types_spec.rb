@@ -36,7 +36,8 @@ RSpec.describe TaskerCore::Types do
       expect(request).to have_attributes(version: '1.0.0', status: 'pending', priority: 0, tags: [], valid_for_creation?: true)
       expect(described_class.new(namespace: '', name: 'order')).not_to be_valid_for_creation
       expect(described_class.from_hash({ 'namespace' => 'n', 'name' => 'm', 'context' => [] })).not_to be_valid_for_creation
-      expect(described_class.build_test(namespace: 'n', name: 'm', context: {}, priority: 5)).to have_attributes(priority: 5, initiator: 'test')
+      expect(described_class.build_test(namespace: 'n', name: 'm', context: {}, priority: 5))
+        .to have_attributes(priority: 5, initiator: 'test')
     end
   end
 
@@ -44,7 +45,8 @@ RSpec.describe TaskerCore::Types do
     it 'is read from a template' do
       template = described_class.from_hash({ 'name' => 'order', 'namespace_name' => 'shop', 'steps' => [
                                              { 'name' => 'a', 'handler' => { 'callable' => 'A', 'method' => 'm' }, 'unknown' => 1 },
-                                             { 'name' => 'b', 'handler' => { 'callable' => 'A' }, 'dependencies' => ['a'], 'retry' => { 'max_attempts' => 7 } }
+                                             { 'name' => 'b', 'handler' => { 'callable' => 'A' }, 'dependencies' => ['a'],
+                                               'retry' => { 'max_attempts' => 7 } }
                                            ] })
       expect(template).to have_attributes(template_key: 'shop/order:1.0.0', handler_callables: ['A'])
       expect(template.steps.first).to have_attributes(type: 'standard', dependencies: [])
@@ -58,7 +60,8 @@ RSpec.describe TaskerCore::Types do
                                                            'steps' => [{ 'name' => 'a', 'attempts' => 1 }] })
     expect(task).to have_attributes(task_uuid: 't', status: 'complete')
     expect(task.steps.first).to have_attributes(name: 'a', attempts: 1)
-    list = described_class::ClientTaskListResponse.from_hash({ 'tasks' => [{ 'task_uuid' => 't' }], 'pagination' => { 'page' => 1, 'total_count' => 9 } })
+    list = described_class::ClientTaskListResponse.from_hash({ 'tasks' => [{ 'task_uuid' => 't' }],
+                                                               'pagination' => { 'page' => 1, 'total_count' => 9 } })
     expect(list.tasks.first.task_uuid).to eq('t')
     expect(list.pagination.total_count).to eq(9)
     expect(described_class::ClientHealthResponse.from_hash({ 'status' => 'ok' })).to be_healthy

@@ -96,7 +96,7 @@ RSpec.describe TaskerCore::Worker::Bootstrap, :worker do
     before = trap('TERM') { caught << :application }
     bootstrap.start!(engine_url: server.url, handle_signals: nil)
     Process.kill(:TERM, Process.pid)
-    expect(Timeout.timeout(5) { caught.pop }).to eq(:application)
+    expect(Timeout.timeout(FakeServer::PATIENCE) { caught.pop }).to eq(:application)
     expect(bootstrap).to be_running
   ensure
     trap('TERM', before)

@@ -16,8 +16,8 @@ RSpec.describe TaskerCore::Settings do
 
   it 'reads the environment' do
     read = settings({ 'TASKER_ORCHESTRATION_URL' => 'https://tasker.example/', 'TASKER_NAMESPACE' => 'shop, ledger,shop',
-                    'TASKER_INSTANCE_ID' => 'second', 'TASKER_MAX_CONCURRENT' => '3',
-                    'TASKER_ORCHESTRATION_TIMEOUT_MS' => '1500', 'TASKER_WORKER_HEALTH_BIND' => '[::1]:8081' })
+                      'TASKER_INSTANCE_ID' => 'second', 'TASKER_MAX_CONCURRENT' => '3',
+                      'TASKER_ORCHESTRATION_TIMEOUT_MS' => '1500', 'TASKER_WORKER_HEALTH_BIND' => '[::1]:8081' })
     expect(read).to have_attributes(server_url: 'https://tasker.example', namespaces: %w[shop ledger],
                                     worker_name: 'second', concurrency: 3, timeout_seconds: 1.5,
                                     health_bind: ['::1', 8081])

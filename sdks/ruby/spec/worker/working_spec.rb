@@ -111,8 +111,8 @@ RSpec.describe 'A worker', :worker do
     bridge.subscribe_to_step_completion { |result| told << [:sent, result['step_uuid']] }
     start_worker(registry_of(charge: noop))
     lease, = server.offer(lease_of('charge'))
-    expect(Array.new(2) { Timeout.timeout(5) { told.pop } }).to eq([[:received, lease['step_uuid']],
-                                                                    [:sent, lease['step_uuid']]])
+    heard = Array.new(2) { Timeout.timeout(FakeServer::PATIENCE) { told.pop } }
+    expect(heard).to eq([[:received, lease['step_uuid']], [:sent, lease['step_uuid']]])
     expect(events).to include('subscriber_failed')
   ensure
     bridge.clear!

@@ -76,7 +76,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       (url) => executeApi(lease, url),
     ),
   api_connection_error: async (lease) => executeApi(lease, await unusedUrl()),
-  api_timeout: (lease) => withServer(() => {}, (url) => executeApi(lease, url)),
+  api_timeout: (lease) => withServer(() => {}, (url) => executeApi(lease, url, FetchOrderInTime)),
   cursor_ranges: (_, total: number, size: number, most?: number) =>
     batchable.createCursorRanges(total, size, 1, most).map(({ startCursor, endCursor }) => [startCursor, endCursor]),
   cursor_configs: (_, total: number, workers: number) =>
@@ -159,7 +159,6 @@ class NamedPublisher extends BasePublisher {
 
 class FetchOrder extends ApiHandler {
   static override handlerName = 'fetch_order';
-  static override defaultTimeout = 200;
 
   async call(context: StepContext): Promise<StepHandlerResult> {
     let response: ApiResponse;
@@ -173,6 +172,10 @@ class FetchOrder extends ApiHandler {
   }
 }
 
+class FetchOrderInTime extends FetchOrder {
+  static override defaultTimeout = 200;
+}
+
 function contextOf(lease: LeaseItem): StepContext {
   return StepContext.fromFfiEvent(stepEventFromLease(lease), 'subject');
 }
@@ -182,9 +185,9 @@ function execute(lease: LeaseItem, registry: HandlerRegistry): Promise<unknown> 
   return executeLease(lease, { resolve, signal: new AbortController().signal, workerId: WORKER });
 }
 
-function executeApi(lease: LeaseItem, url: string): Promise<unknown> {
+function executeApi(lease: LeaseItem, url: string, handler = FetchOrder): Promise<unknown> {
   const registry = new HandlerRegistry();
-  registry.register('fetch_order', FetchOrder);
+  registry.register('fetch_order', handler);
   lease.task_sequence_step.step_definition.handler = { callable: 'fetch_order', initialization: { url } };
   return execute(lease, registry);
 }

@@ -93,7 +93,8 @@ module TaskerCore
 
       # Closes the connection; the next request opens another.
       def close
-        http, @http = @http, nil
+        http = @http
+        @http = nil
         http&.finish
       rescue IOError
         nil # it was closed already

@@ -14,11 +14,11 @@ module TaskerCore
         outer = Types::IndifferentHash.new(data || {})
         inner = outer['task'].is_a?(Hash) ? outer['task'] : outer
         read = ->(key) { outer[key].nil? ? inner[key] : outer[key] }
-        @task_uuid = read.('task_uuid')
-        @namespace_name = read.('namespace_name')
-        @task_name = read.('task_name')
-        @task_version = read.('task_version')
-        @correlation_id = read.('correlation_id')
+        @task_uuid = read.call('task_uuid')
+        @namespace_name = read.call('namespace_name')
+        @task_name = read.call('task_name')
+        @task_version = read.call('task_version')
+        @correlation_id = read.call('correlation_id')
         @context = inner['context'].nil? ? Types::IndifferentHash.new : inner['context']
       end
     end

@@ -13,9 +13,7 @@ module TaskerCore
       # @param method [String, Symbol]
       # @raise [ArgumentError] if the handler has no such public method
       def initialize(handler, method)
-        unless handler.respond_to?(method)
-          raise ArgumentError, "#{handler.class} has no public method #{method}"
-        end
+        raise ArgumentError, "#{handler.class} has no public method #{method}" unless handler.respond_to?(method)
 
         @handler = handler
         @target_method = method.to_sym

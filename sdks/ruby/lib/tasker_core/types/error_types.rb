@@ -48,6 +48,7 @@ module TaskerCore
       def wire_name(error_type)
         name = error_type.to_s
         return WIRE_NAMES[name] if WIRE_NAMES.key?(name)
+
         name.match?(/[A-Z][a-z]|[a-z][A-Z]/) ? Names.snake_case(name) : name
       end
     end

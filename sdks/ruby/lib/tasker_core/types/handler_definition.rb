@@ -56,8 +56,8 @@ module TaskerCore
 
         def from_object(object)
           read = ->(name) { object.public_send(name) if object.respond_to?(name) }
-          new(callable: object.callable.to_s, initialization: read.(:initialization),
-              handler_method: read.(:handler_method), resolver: read.(:resolver))
+          new(callable: object.callable.to_s, initialization: read.call(:initialization),
+              handler_method: read.call(:handler_method), resolver: read.call(:resolver))
         end
       end
     end

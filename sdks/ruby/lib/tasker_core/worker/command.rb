@@ -101,7 +101,7 @@ module TaskerCore
       def load_handlers(path)
         raise UsageError, "there is no file or directory #{path}" unless File.exist?(path)
 
-        files = File.directory?(path) ? Dir[File.join(path, '**', '*.rb')].sort : [path]
+        files = File.directory?(path) ? Dir[File.join(path, '**', '*.rb')] : [path]
         raise UsageError, "there are no Ruby files in #{path}" if files.empty?
 
         files.each { |file| load_file(file) }

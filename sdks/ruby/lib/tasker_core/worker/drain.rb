@@ -18,7 +18,7 @@ module TaskerCore
 
       # @yield [attempt] each that is to be cut short
       # @return [Boolean] whether the worker need not wait any more
-      def step(now, attempts, stopping:)
+      def step(now, attempts, stopping:, &block)
         return false unless stopping
         return true if attempts.empty?
 
@@ -30,7 +30,7 @@ module TaskerCore
         @deadline = now + @report_seconds
         Logger.instance.warn('drain_timeout', logger: StepWorker::LOGGER, running: attempts.size,
                                               seconds: @handler_seconds)
-        attempts.all.each { |attempt| yield attempt }
+        attempts.all.each(&block)
         false
       end
 

@@ -75,7 +75,7 @@ class Vector
   end
 
   def same?(expected, actual)
-    expected == actual && (expected.is_a?(Numeric) || expected.class == actual.class)
+    expected == actual && (expected.is_a?(Numeric) || expected.instance_of?(actual.class))
   end
 
   def compare_objects(expected, actual, pointer)

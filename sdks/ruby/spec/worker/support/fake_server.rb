@@ -10,7 +10,7 @@ class FakeServer
   Call = Struct.new(:verb, :path, :body, :text, :headers, :connection, :at, keyword_init: true)
 
   # Seconds that anything is waited for.
-  PATIENCE = 10.0
+  PATIENCE = 30.0
 
   attr_reader :port, :calls
 
@@ -26,7 +26,7 @@ class FakeServer
     @workers = []
     @sockets = []
     @held = {}
-    open(port)
+    listen(port)
   end
 
   def url = "http://127.0.0.1:#{@port}"
@@ -110,12 +110,12 @@ class FakeServer
   end
 
   def restart
-    open(@port)
+    listen(@port)
   end
 
   private
 
-  def open(port)
+  def listen(port)
     @stopped = false
     listener = @listener = TCPServer.new('127.0.0.1', port)
     @port = listener.local_address.ip_port
@@ -207,7 +207,7 @@ class FakeServer
       found unless found.empty?
     end
     names = ->(reason) { (lost || []).select { |why, _| why == reason }.map { |_, key| name(key) } }
-    [200, { renewed: keys.size, lost: names.('lost'), cancelled: names.('cancelled') }]
+    [200, { renewed: keys.size, lost: names.call('lost'), cancelled: names.call('cancelled') }]
   end
 
   def on_recover(_call)

@@ -21,9 +21,7 @@ module TaskerCore
         def api_success(response = nil, data: NOT_GIVEN, result: nil, status: nil, headers: nil,
                         execution_time_ms: nil, metadata: {})
           if result.nil?
-            if response.nil? && data.equal?(NOT_GIVEN)
-              raise ArgumentError, 'api_success needs data: (or a response, or result:)'
-            end
+            raise ArgumentError, 'api_success needs data: (or a response, or result:)' if response.nil? && data.equal?(NOT_GIVEN)
 
             result = { 'data' => data.equal?(NOT_GIVEN) ? response.body : data,
                        'status' => status || response&.status || 200,
