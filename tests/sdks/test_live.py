@@ -37,6 +37,13 @@ def test_steps_in_a_row_see_the_input_their_configuration_and_all_results_before
     assert results["end"] == {**given, "dependencies": before, "config": {}}
 
 
+def test_a_result_too_large_for_a_lease_reaches_the_steps_after_it_whole(pack, namespace):
+    lines = [f"{number} Ж 😀 {'x' * 5000}" for number in range(20)]
+    results = pack.completed(pack.create("linear", namespace, lines=lines))
+    assert results["echo"]["input"] == {"lines": lines}
+    assert results["end"]["dependencies"]["echo"] == results["echo"]
+
+
 def test_branches_of_a_diamond_join(pack, namespace):
     assert pack.completed(pack.create("diamond", namespace))["join"] == {"sum": 1112}
 

@@ -59,6 +59,13 @@ pub fn worker_shutdown(lease: &LeaseItem, worker_id: &str) -> WireResult {
     WireResult::new(lease, completed(result, worker_id, Duration::ZERO))
 }
 
+/// The result of an attempt that lacks the result of an earlier step; it is tried again.
+pub(crate) fn result_unavailable(lease: &LeaseItem, step_name: &str, reason: &str, worker_id: &str) -> WireResult {
+    let message = format!("the result of step '{step_name}' cannot be fetched: {reason}");
+    let result = failure(lease, &message, "result_unavailable", true, Duration::ZERO, None);
+    WireResult::new(lease, completed(result, worker_id, Duration::ZERO))
+}
+
 async fn run(
     lease: &LeaseItem,
     registry: &dyn StepHandlerRegistry,

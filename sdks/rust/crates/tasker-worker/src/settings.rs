@@ -50,6 +50,7 @@ impl WorkerSettings {
     /// | `TASKER_NAMESPACE`, several separated by commas | `namespaces` |
     /// | `TASKER_MAX_CONCURRENT` | `max_concurrent` |
     /// | `TASKER_SHUTDOWN_TIMEOUT`, in seconds | `shutdown_timeout` |
+    /// | `TASKER_WAIT_FOR`, in seconds | `wait_for` |
     /// | `TASKER_TEMPLATE_PATH` | `templates` |
     /// | `TASKER_WORKER_HEALTH_BIND` | `health_bind` |
     /// | `TASKER_LOG_FORMAT` | `log_format` |
@@ -83,7 +84,7 @@ impl WorkerSettings {
             handler_timeout: Duration::from_secs(300),
             shutdown_timeout: seconds("TASKER_SHUTDOWN_TIMEOUT", given("TASKER_SHUTDOWN_TIMEOUT"))?
                 .unwrap_or(Duration::from_secs(30)),
-            wait_for: Duration::from_secs(60),
+            wait_for: seconds("TASKER_WAIT_FOR", given("TASKER_WAIT_FOR"))?.unwrap_or(Duration::from_secs(60)),
             templates: given("TASKER_TEMPLATE_PATH").map(PathBuf::from).or_else(default_templates),
             health_bind: given("TASKER_WORKER_HEALTH_BIND"),
             log_format: log_format.map_err(|reason| settings(format!("TASKER_LOG_FORMAT: {reason}")))?,
@@ -145,6 +146,7 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.max_concurrent, 10);
         assert_eq!(settings.shutdown_timeout, Duration::from_secs(30));
+        assert_eq!(settings.wait_for, Duration::from_secs(60));
         assert!(settings.namespaces.is_empty());
         assert!(settings.worker_id.ends_with(&std::process::id().to_string()));
     }
@@ -156,6 +158,7 @@ mod tests {
             ("TASKER_INSTANCE_ID", "instance"),
             ("TASKER_MAX_CONCURRENT", "3"),
             ("TASKER_SHUTDOWN_TIMEOUT", "0.5"),
+            ("TASKER_WAIT_FOR", "2.5"),
             ("TASKER_LOG_FORMAT", "json"),
         ])
         .unwrap();
@@ -163,6 +166,7 @@ mod tests {
         assert_eq!(settings.worker_id, "instance");
         assert_eq!(settings.max_concurrent, 3);
         assert_eq!(settings.shutdown_timeout, Duration::from_millis(500));
+        assert_eq!(settings.wait_for, Duration::from_millis(2500));
         assert_eq!(settings.log_format, LogFormat::Json);
     }
 
@@ -171,6 +175,7 @@ mod tests {
         for (name, value) in [
             ("TASKER_MAX_CONCURRENT", "many"),
             ("TASKER_SHUTDOWN_TIMEOUT", "-1"),
+            ("TASKER_WAIT_FOR", "soon"),
             ("TASKER_LOG_FORMAT", "xml"),
             ("TASKER_ORCHESTRATION_URL", "server"),
         ] {

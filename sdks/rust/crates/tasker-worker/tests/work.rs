@@ -24,7 +24,7 @@ fn a_worker_registers_leases_runs_reports_and_says_goodbye() {
     assert_eq!(registration.body["namespaces"], json!(["shop"]));
     assert_eq!(registration.body["name"], "tester");
     assert_eq!(registration.body["sdk"], "rust/0.1.0");
-    assert_eq!(registration.body["lazy_results"], false);
+    assert_eq!(registration.body["lazy_results"], true);
     assert_eq!(registration.headers["user-agent"], "rust/0.1.0");
     assert_eq!(server.calls("register").len(), 1);
 

@@ -127,7 +127,9 @@ fn api_call(lease: &LeaseItem, answer: &Value) -> Result<Value> {
         Capable.api_success(lease.step_uuid, data, status, None, 0)
     } else {
         let kind = Capable.classify_status_code(status).error_type();
-        Capable.api_failure(lease.step_uuid, &format!("HTTP {status}"), status, kind, 0)
+        let headers = answer["headers"].as_object().into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        Capable.api_failure_with_headers(lease.step_uuid, &format!("HTTP {status}"), status, kind, headers, 0)
     };
     Ok(json!(WireResult::new(lease, result)))
 }

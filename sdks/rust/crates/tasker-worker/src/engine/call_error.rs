@@ -37,6 +37,14 @@ impl CallError {
             Some(status) => CallError::Refused(format!("{status}: {error}")),
         }
     }
+
+    /// What happened, for people.
+    pub fn reason(&self) -> &str {
+        match self {
+            CallError::Unavailable { reason, .. } | CallError::Refused(reason) | CallError::Wrong(reason) => reason,
+            CallError::WorkerUnknown => "the server does not know the worker",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,4 +6,5 @@ pub mod machine;
 pub mod pause;
 pub mod protocol;
 pub mod report;
+pub mod results;
 pub mod server;

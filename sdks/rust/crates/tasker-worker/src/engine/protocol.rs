@@ -1,13 +1,18 @@
 //! The messages of the worker protocol, as the worker sends and reads them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::Value;
+use tasker_shared::messaging::StepExecutionResult;
 use tasker_shared::wire::LeaseItem;
 use uuid::Uuid;
 
 use crate::engine::report::LeaseKey;
+use crate::engine::results::Fetched;
 
 /// Seconds that a claim waits for work; shorter than most proxies wait for an answer.
 const CLAIM_SECONDS: f64 = 20.0;
@@ -96,6 +101,12 @@ struct Leases {
     leases: Vec<Box<RawValue>>,
 }
 
+/// The answer to `results`.
+#[derive(Deserialize)]
+struct Results {
+    results: HashMap<String, Box<RawValue>>,
+}
+
 /// What became of reported results.
 #[derive(Debug, Default)]
 pub struct ReportAnswer {
@@ -158,6 +169,20 @@ pub fn read_leases(body: &[u8]) -> Result<Vec<Leased>, serde_json::Error> {
 pub fn read_report_answer(body: &[u8]) -> Result<ReportAnswer, serde_json::Error> {
     let raw: RawReportAnswer = serde_json::from_slice(body)?;
     Ok(ReportAnswer { refused: raw.refused, leases: read_all(&raw.leases)?, more_ready: raw.more_ready })
+}
+
+/// Reads the answer to `results`: the result of a step, in the way that leases have it; none if there is none.
+pub fn read_result(body: &[u8], step: &str) -> Result<Option<Fetched>, serde_json::Error> {
+    let answer: Results = serde_json::from_slice(body)?;
+    let Some(json) = answer.results.get(step) else {
+        return Ok(None);
+    };
+    let value: Value = serde_json::from_str(json.get())?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    let result = Arc::new(StepExecutionResult::from(value));
+    Ok(Some(Fetched { result, bytes: json.get().len() }))
 }
 
 fn read_all(leases: &[Box<RawValue>]) -> Result<Vec<Leased>, serde_json::Error> {

@@ -9,9 +9,10 @@ use tasker_client::{ClientError, OrchestrationApiConfig, TemplateRegistration, S
 
 use crate::engine::call_error::CallError;
 use crate::engine::protocol::{
-    read_leases, read_report_answer, HeartbeatAnswer, Leased, Registered, Registration, ReportAnswer,
+    read_leases, read_report_answer, read_result, HeartbeatAnswer, Leased, Registered, Registration, ReportAnswer,
 };
 use crate::engine::report::{report_body, LeaseKey, Report};
+use crate::engine::results::Fetched;
 
 /// Time until a call counts as failed, beyond the time that it asks the server to wait.
 const CALL_TIME: Duration = Duration::from_secs(15);
@@ -86,6 +87,13 @@ impl Server {
         let body = json!({"leases": leases, "wait_seconds": wait});
         let answer: HeartbeatAnswer = self.read(self.call(worker_id, "heartbeat", body.to_string(), wait).await)?;
         Ok([answer.lost, answer.cancelled].concat())
+    }
+
+    /// A result that a lease omits; none if the step left none.
+    pub async fn result(&self, worker_id: &str, lease: LeaseKey, step: &str) -> Result<Option<Fetched>, CallError> {
+        let body = json!({"step_uuid": lease.step_uuid, "lease_id": lease.lease_id, "names": [step]});
+        let answer = self.call(worker_id, "results", body.to_string(), 0.0).await;
+        self.decoded(answer, |body| read_result(body, step))
     }
 
     /// Gives leases back unused.

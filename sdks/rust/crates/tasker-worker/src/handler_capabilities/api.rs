@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use serde_json::{json, Value};
+use tasker_shared::messaging::message::OrchestrationMetadata;
 use tasker_shared::messaging::StepExecutionResult;
 use uuid::Uuid;
+
+/// The header that delays the next attempt, as the server reads it.
+const RETRY_AFTER: &str = "retry-after";
 
 /// What an HTTP status means for the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,30 @@ pub trait APICapable {
         result
     }
 
+    /// The same with the headers of the service's answer: its `Retry-After` says when the next attempt may begin.
+    /// Takes a `&HeaderMap` as well as a `&HashMap<String, String>`.
+    fn api_failure_with_headers<N: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        step_uuid: Uuid,
+        message: &str,
+        status: u16,
+        error_type: &str,
+        headers: impl IntoIterator<Item = (N, V)>,
+        execution_time_ms: i64,
+    ) -> StepExecutionResult
+    where
+        Self: Sized,
+    {
+        let result = self.api_failure(step_uuid, message, status, error_type, execution_time_ms);
+        let found = headers.into_iter().find(|(name, _)| name.as_ref().eq_ignore_ascii_case(RETRY_AFTER));
+        match found.as_ref().map(|(_, value)| std::str::from_utf8(value.as_ref())) {
+            Some(Ok(wait)) => {
+                result.with_orchestration_metadata(OrchestrationMetadata::new().with_header(RETRY_AFTER, wait))
+            }
+            _ => result,
+        }
+    }
+
     /// What a status means for the step.
     fn classify_status_code(&self, status: u16) -> ErrorClassification {
         match status {
@@ -96,5 +124,42 @@ pub trait APICapable {
             400..=499 => ErrorClassification::PermanentError,
             _ => ErrorClassification::NetworkError,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    struct Calls;
+    impl APICapable for Calls {}
+
+    fn hint<N: AsRef<str>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Option<String> {
+        let result = Calls.api_failure_with_headers(Uuid::nil(), "busy", 429, "rate_limited", headers, 5);
+        let plain = Calls.api_failure(Uuid::nil(), "busy", 429, "rate_limited", 5);
+        assert_eq!(
+            (&result.error, &result.metadata.error_code, &result.metadata.context),
+            (&plain.error, &plain.metadata.error_code, &plain.metadata.context)
+        );
+        result.orchestration_metadata.map(|told| told.headers["retry-after"].clone())
+    }
+
+    #[test]
+    fn retry_after_is_handed_on_whatever_its_case() {
+        for name in ["Retry-After", "retry-after", "RETRY-AFTER"] {
+            let headers =
+                HashMap::from([("Date", "now"), (name, "7")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+            assert_eq!(hint(&headers).as_deref(), Some("7"));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("Retry-After", HeaderValue::from_static("Fri, 31 Dec 2032 23:59:59 GMT"));
+        assert_eq!(hint(&headers).as_deref(), Some("Fri, 31 Dec 2032 23:59:59 GMT"));
+    }
+
+    #[test]
+    fn without_a_readable_retry_after_there_is_no_hint() {
+        assert_eq!(hint([("content-type", "text/plain")]), None);
+        assert_eq!(hint([("retry-after", b"\xff")]), None);
     }
 }

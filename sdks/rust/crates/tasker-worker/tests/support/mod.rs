@@ -78,6 +78,7 @@ struct State {
     lost: Vec<Value>,
     cancelled: Vec<Value>,
     answers: HashMap<String, VecDeque<Answer>>,
+    results: HashMap<String, Value>,
     workers: usize,
     lease_seconds: f64,
 }
@@ -142,6 +143,12 @@ impl FakeServer {
             state.lost.push(key);
         }
         drop(state);
+        self.shared.news.notify_waiters();
+    }
+
+    /// Has the result of a step; calls that ask for it wait until then. Null is none.
+    pub fn give_result(&self, step: &str, result: Value) {
+        self.shared.state.lock().unwrap().results.insert(step.to_owned(), result);
         self.shared.news.notify_waiters();
     }
 
@@ -265,6 +272,11 @@ async fn usual(verb: &str, body: &Value, shared: &Shared) -> Value {
             let (lost, cancelled) = news.await;
             json!({"renewed": 1, "lost": lost, "cancelled": cancelled})
         }
+        "results" => {
+            let name = body["names"][0].as_str().unwrap();
+            let find = || shared.state.lock().unwrap().results.get(name).cloned();
+            json!({"results": {name: within_seconds(PATIENCE.as_secs_f64(), shared, find).await}})
+        }
         "recover" => json!({"leases": std::mem::take(&mut shared.state.lock().unwrap().held)}),
         "templates" => json!({"namespace": "shop", "name": "t", "version": "1.0.0", "outcome": "registered",
             "handlers": [{"callable": "work", "method": null, "resolver": null}, {"callable": "elsewhere", "method": null, "resolver": null}],
@@ -274,8 +286,12 @@ async fn usual(verb: &str, body: &Value, shared: &Shared) -> Value {
 }
 
 /// What is found within the time that a call waits; the default of the type if nothing is.
-async fn within<T: Default>(body: &Value, shared: &Shared, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs_f64(body["wait_seconds"].as_f64().unwrap_or(0.0));
+async fn within<T: Default>(body: &Value, shared: &Shared, find: impl FnMut() -> Option<T>) -> T {
+    within_seconds(body["wait_seconds"].as_f64().unwrap_or(0.0), shared, find).await
+}
+
+async fn within_seconds<T: Default>(seconds: f64, shared: &Shared, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds);
     loop {
         let news = shared.news.notified();
         if let Some(found) = find() {
@@ -311,6 +327,14 @@ pub fn lease_with(callable: &str, lease_id: i64, context: Value, timeout_seconds
                 "name": callable, "handler": {"callable": callable, "method": null, "resolver": null, "initialization": {}},
                 "timeout_seconds": timeout_seconds}},
     })
+}
+
+/// The same, without the results of these steps.
+pub fn lease_without(callable: &str, lease_id: i64, task: Uuid, omitted: &[&str]) -> Value {
+    let mut lease = lease(callable, lease_id);
+    lease["omitted_results"] = json!(omitted);
+    lease["task_sequence_step"]["task"]["task"]["task_uuid"] = json!(task);
+    lease
 }
 
 type Returned = Pin<Box<dyn Future<Output = TaskerResult<StepExecutionResult>> + Send>>;

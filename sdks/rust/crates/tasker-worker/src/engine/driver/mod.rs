@@ -1,5 +1,7 @@
 //! Does what the machine decides, on the worker's own thread, so that handlers never keep it from its duties.
 
+mod handlers;
+mod results;
 mod start;
 
 use std::collections::hash_map::RandomState;
@@ -8,16 +10,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tasker_shared::wire::LeaseItem;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::engine::call_error::CallError;
 use crate::engine::machine::{Action, Machine, Promise, Rules};
 use crate::engine::protocol::{Leased, Registered, ReportAnswer};
-use crate::engine::report::{Ending, LeaseKey, Report};
+use crate::engine::report::{LeaseKey, Report};
+use crate::engine::results::{Fetched, ResultKey};
 use crate::engine::server::Server;
 use crate::error::WorkerError;
 use crate::logging::TARGET;
@@ -52,12 +54,7 @@ enum Event {
     Recovered { epoch: u64, answer: Result<Vec<Leased>, CallError> },
     Heartbeat { call: u64, epoch: u64, answer: Result<Vec<LeaseKey>, CallError> },
     Released(Result<(), CallError>),
-}
-
-struct Running {
-    key: LeaseKey,
-    step: String,
-    started: Instant,
+    Fetched { key: ResultKey, lease: LeaseKey, epoch: u64, answer: Result<Option<Fetched>, CallError> },
 }
 
 /// Runs a worker until it is stopped and everything is reported.
@@ -108,8 +105,9 @@ struct Driver {
     lease_call: Option<AbortHandle>,
     heartbeat_call: Option<AbortHandle>,
     handlers: JoinSet<Report>,
-    by_task: HashMap<Id, Running>,
+    by_task: HashMap<Id, handlers::Running>,
     by_lease: HashMap<LeaseKey, AbortHandle>,
+    results: results::Results,
 }
 
 impl Driver {
@@ -141,6 +139,7 @@ impl Driver {
             handlers: JoinSet::new(),
             by_task: HashMap::new(),
             by_lease: HashMap::new(),
+            results: results::Results::new(),
         }
     }
 
@@ -163,7 +162,10 @@ impl Driver {
                 Some(ended) = self.calls.join_next() => self.call_ended(ended),
                 Some(ended) = self.handlers.join_next_with_id() => self.handler_ended(ended),
                 () = tokio::time::sleep_until(wake.into()) => {}
-                _ = registry_look.tick() => self.look_at_registry().await,
+                _ = registry_look.tick() => {
+                    self.results.kept.drop_unused(Instant::now());
+                    self.look_at_registry().await;
+                }
                 () = stop_requested(stop), if !stopping => {
                     stopping = true;
                     self.machine.stop(Instant::now());
@@ -283,33 +285,7 @@ impl Driver {
         }
     }
 
-    fn start_handler(&mut self, lease: Arc<LeaseItem>) {
-        let key = LeaseKey::of(&lease);
-        let step = lease.task_sequence_step.workflow_step.name.clone();
-        debug!(target: TARGET, step, step_uuid = %key.step_uuid, attempt = lease.attempt, "step_started");
-        let executor = self.executor.clone();
-        let task = async move { Report::of(&executor.execute(&lease).await) };
-        let handler = self.handlers.spawn_on(task, &self.runtime);
-        self.by_task.insert(handler.id(), Running { key, step, started: Instant::now() });
-        self.by_lease.insert(key, handler);
-    }
-
     // -- events
-
-    fn handler_ended(&mut self, ended: Result<(Id, Report), JoinError>) {
-        let (task, report) = match ended {
-            Ok((task, report)) => (task, Some(report)),
-            Err(error) => (error.id(), None),
-        };
-        let Some(Running { key, step, started }) = self.by_task.remove(&task) else {
-            return;
-        };
-        self.by_lease.remove(&key);
-        let success = report.as_ref().map(|report| report.ending != Ending::Failed);
-        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        debug!(target: TARGET, step, step_uuid = %key.step_uuid, success, milliseconds, "step_ended");
-        self.machine.on_returned(key, report);
-    }
 
     fn call_ended(&mut self, ended: Result<Event, JoinError>) {
         let Ok(event) = ended else {
@@ -340,6 +316,8 @@ impl Driver {
                 machine.on_heartbeat_failed(call, epoch, error, now, chance);
             }
             Event::Released(answer) => machine.on_released(answer.err()),
+            Event::Fetched { key, answer: Ok(fetched), .. } => self.result_fetched(key, fetched),
+            Event::Fetched { key, lease, epoch, answer: Err(error) } => self.fetch_failed(key, lease, epoch, error),
         }
     }
 }

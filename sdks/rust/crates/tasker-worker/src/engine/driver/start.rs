@@ -71,7 +71,7 @@ impl Driver {
             sdk: SDK,
             hostname: hostname(),
             pid: std::process::id(),
-            lazy_results: false,
+            lazy_results: true,
             worker_id: self.machine.registered().map(|known| known.worker_id.clone()),
         }
     }

@@ -128,8 +128,7 @@ impl Machine {
                 }
                 return Some(retry_after);
             }
-            CallError::WorkerUnknown if epoch == self.epoch && self.registered.is_some() => self.forget_everything(),
-            CallError::WorkerUnknown => {}
+            CallError::WorkerUnknown => self.on_worker_unknown(epoch),
             error => self.fatal = Some(error),
         }
         None

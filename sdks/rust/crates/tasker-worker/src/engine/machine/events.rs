@@ -224,6 +224,13 @@ impl Machine {
         }
     }
 
+    /// A call in the name of a registration was told that the server does not know it.
+    pub fn on_worker_unknown(&mut self, epoch: u64) {
+        if epoch == self.epoch && self.registered.is_some() {
+            self.forget_everything();
+        }
+    }
+
     /// Lease no more; the worker is done when what it runs is done and reported.
     pub fn stop(&mut self, now: Instant) {
         if self.stopping.is_none() {
