@@ -62,7 +62,11 @@ class AncestorResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """The facts of a task that its steps see. ``context`` and ``tags`` are JSON text."""
+    """The facts of a task that its steps see.
+
+    ``context`` and ``tags`` are JSON text; ``reruns`` is how often the task was re-run: only that changes the result of
+    a step that is complete.
+    """
 
     task_uuid: UUID
     name: str
@@ -77,6 +81,7 @@ class TaskFacts:
     source_system: str | None
     reason: str | None
     tags: str | None
+    reruns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

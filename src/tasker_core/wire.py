@@ -5,7 +5,8 @@ docs/worker-protocol.md describes the messages.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
 
@@ -242,7 +243,7 @@ class Envelope(Struct):
 class _SequenceStep(Struct):
     task: _NamedTask
     workflow_step: _WorkflowStep
-    dependency_results: dict[str, Envelope]
+    dependency_results: dict[str, Envelope | None]
     step_definition: Raw
 
 
@@ -253,6 +254,7 @@ class LeaseItem(Struct):
     lease_id: int
     attempt: int
     task_sequence_step: _SequenceStep
+    reruns: int = 0
     omitted_results: list[str] = []
 
     @property
@@ -341,9 +343,10 @@ def lease_item(step: LeasedStep, *, lease_seconds: float, lazy: bool) -> dict[st
         "span_id": None,
         "task_sequence_step": {
             **step.task_and_step(Raw),
-            "dependency_results": {a.name: envelope(a) for a in step.ancestors if a.name not in omitted},
+            "dependency_results": {a.name: None if a.name in omitted else envelope(a) for a in step.ancestors},
             "step_definition": _encoded_definition(step.definition),
         },
+        "reruns": task.reruns,
         "omitted_results": omitted,
     }
 
@@ -361,12 +364,12 @@ def envelope(ancestor: AncestorResult) -> dict[str, Any]:
     }
 
 
-def leased_step(item: LeaseItem, omitted: Sequence[AncestorResult] = ()) -> LeasedStep:
+def leased_step(item: LeaseItem, omitted: Mapping[str, AncestorResult] = MappingProxyType({})) -> LeasedStep:
     """Return the step of a lease that was received.
 
     Args:
         item: the lease.
-        omitted: stand-ins for the results that it leaves out.
+        omitted: stand-ins for the results that it leaves out, by step name.
     """
     sequence = item.task_sequence_step
     named, task, step = sequence.task, sequence.task.task, sequence.workflow_step
@@ -385,12 +388,16 @@ def leased_step(item: LeaseItem, omitted: Sequence[AncestorResult] = ()) -> Leas
             source_system=task.source_system,
             reason=task.reason,
             tags=_text(task.tags),
+            reruns=item.reruns,
         ),
         key=item.key,
         attempt=item.attempt,
         name=step.name,
         definition=_decoded_definition(sequence.step_definition),
-        ancestors=[*(result.ancestor(name) for name, result in sequence.dependency_results.items()), *omitted],
+        ancestors=[
+            omitted[name] if result is None else result.ancestor(name)
+            for name, result in sequence.dependency_results.items()
+        ],
         inputs=_text(step.inputs),
         checkpoint=_text(step.checkpoint),
     )

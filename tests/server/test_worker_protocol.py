@@ -461,13 +461,29 @@ async def test_large_results_go_out_only_to_those_who_ask(http: httpx.AsyncClien
     (small,) = (await worker.report(done(large, rows=rows), lease=1))["leases"]
     (last,) = (await worker.report(done(small, n=1), lease=1))["leases"]
     assert last["omitted_results"] == ["large"]
-    assert last["task_sequence_step"]["dependency_results"].keys() == {"small"}
+    given = last["task_sequence_step"]["dependency_results"]
+    assert (list(given), given["large"], given["small"]["result"]) == (["large", "small"], None, {"n": 1})
     found = (await worker.call("results", **named(last), names=["large", "small", "nowhere"]))["results"]
     assert found["large"]["result"] == {"rows": rows}
     assert found["small"]["result"] == {"n": 1}
     assert found["nowhere"] is None
     lost = await worker.post("results", **named(large), names=["large"])
     assert (lost.status_code, lost.json()["error"]["code"]) == (409, "CONFLICT")
+
+
+async def test_a_lease_says_how_often_its_task_was_re_run_since_results_are_others_then(
+    http: httpx.AsyncClient, engine: Engine
+) -> None:
+    task = await engine.create_task(chain(2), TaskRequest())
+    worker = await register(http)
+    for reruns in range(3):
+        if reruns:
+            await engine.rerun_task(task, "s0", actor="me", reason="again")
+        (first,) = await worker.lease(wait=20)
+        (second,) = (await worker.report(done(first, n=reruns), lease=1))["leases"]
+        assert (first["reruns"], second["reruns"]) == (reruns, reruns)
+        assert second["task_sequence_step"]["dependency_results"]["s0"]["result"] == {"n": reruns}
+        await worker.report(done(second))
 
 
 # Keeping leases

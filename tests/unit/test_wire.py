@@ -71,7 +71,8 @@ def test_a_lease_has_every_key_that_workers_of_other_languages_read() -> None:
     item = sent(leased())
     assert item.keys() == {
         "event_id", "task_uuid", "step_uuid", "correlation_id", "task_correlation_id", "parent_correlation_id",
-        "trace_id", "span_id", "task_sequence_step", "lease_id", "attempt", "lease_seconds", "omitted_results",
+        "trace_id", "span_id", "task_sequence_step", "lease_id", "attempt", "lease_seconds", "reruns",
+        "omitted_results",
     }  # fmt: skip
     sequence = item["task_sequence_step"]
     assert sequence.keys() == {"task", "workflow_step", "dependency_results", "step_definition"}
@@ -122,10 +123,20 @@ def test_large_results_are_left_out_for_those_who_take_them_lazily_and_only_for_
     small = AncestorResult("small", STEP, "{}", None)
     step = leased(ancestors=[large, small])
     lazy, eager = sent(step, lazy=True), sent(step)
-    assert lazy["omitted_results"] == ["large"]
-    assert lazy["task_sequence_step"]["dependency_results"].keys() == {"small"}
-    assert eager["omitted_results"] == []
-    assert eager["task_sequence_step"]["dependency_results"].keys() == {"large", "small"}
+    assert (lazy["omitted_results"], eager["omitted_results"]) == (["large"], [])
+    assert lazy["task_sequence_step"]["dependency_results"]["large"] is None
+    assert eager["task_sequence_step"]["dependency_results"]["large"]["result"] == json.loads(large.result or "")
+    assert lazy["task_sequence_step"]["dependency_results"]["small"]["result"] == {}
+
+
+def test_a_result_that_was_left_out_keeps_its_place_among_the_others() -> None:
+    large = AncestorResult("large", STEP, json.dumps("x" * wire.LAZY_RESULT_BYTES), None)
+    step = leased(
+        ancestors=[AncestorResult("first", STEP, "{}", None), large, AncestorResult("last", STEP, "{}", None)]
+    )
+    item = wire.lease_item(step, lease_seconds=30.0, lazy=True)
+    step = wire.leased_step(msgspec.json.decode(wire.encode(item), type=wire.LeaseItem), {"large": large})
+    assert list(step.dependency_results()) == ["first", "large", "last"]
 
 
 @given(json_objects, json_objects, st.integers(0, 10**9))

@@ -21,10 +21,10 @@ Options:
   --server URL                server to work for [TASKER_ORCHESTRATION_URL, http://localhost:8080]
   --templates PATH            template file, or directory of them, to register [TASKER_TEMPLATE_PATH, config/tasks]
   --namespace NS              take steps from this namespace, too; may be repeated [TASKER_NAMESPACE]
-  --concurrency N             handlers that run at once [10]
+  --concurrency N             handlers that run at once [TASKER_MAX_CONCURRENT, 10]
   --name NAME                 name in the history [TASKER_WORKER_ID, typescript-worker-PID]
-  --shutdown-timeout SECONDS  how long running handlers may take to finish at the end [30]
-  --wait-for SECONDS          how long to wait for a server that is not there yet [60]
+  --shutdown-timeout SECONDS  how long running handlers may take to finish at the end [TASKER_SHUTDOWN_TIMEOUT, 30]
+  --wait-for SECONDS          how long to wait for a server that is not there yet [TASKER_WAIT_FOR, 60]
   --health-bind HOST:PORT     address of the health checks [TASKER_WORKER_HEALTH_BIND, none]
   --log-format FORMAT         json, console or auto, which is console on a terminal [TASKER_LOG_FORMAT, auto]
   --version                   show the version

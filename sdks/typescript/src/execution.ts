@@ -9,6 +9,7 @@ import { ResolutionError } from './registry/errors.js';
 import { definitionOfLease } from './registry/handler-definition.js';
 import type { HandlerDefinition } from './registry/handler-definition.js';
 import { ErrorType } from './types/error-type.js';
+import { type FetchedResult, ResultUnavailableError } from './types/fetched-result.js';
 import { StepContext } from './types/step-context.js';
 import { stepEventFromLease } from './types/step-event.js';
 import { isStepHandlerResult, orchestrationMetadataToWire, StepHandlerResult } from './types/step-handler-result.js';
@@ -25,10 +26,18 @@ const HOSTNAME = hostname();
 /** Error type of a result that has no JSON form. */
 const SERIALIZATION_ERROR = 'SERIALIZATION_ERROR';
 
+/** Error type of an attempt whose handler needs a result that the server refuses. */
+const RESULT_UNAVAILABLE = 'result_unavailable';
+
 /** What {@link executeLease} needs. */
 export interface ExecutionOptions {
   /** Finds the handler; null, or an error of the registry, if there is none. */
   resolve: (definition: HandlerDefinition) => Promise<ExecutableHandler | null>;
+  /**
+   * Gets the results that a lease leaves out. Rejects with a {@link ResultUnavailableError} if they are refused; with
+   * anything else only once the attempt is cancelled.
+   */
+  fetchResults?: ((lease: LeaseItem) => Promise<readonly FetchedResult[]>) | undefined;
   /** Becomes the context's `signal`. */
   signal: AbortSignal;
   workerId: string;
@@ -87,8 +96,10 @@ async function outcomeOf(lease: LeaseItem, attempt: Attempt, options: ExecutionO
   const handler = await resolveHandler(definition, options);
   if (isStepHandlerResult(handler)) return handler;
   attempt.handlerVersion = handler.version ?? null;
-  const event = stepEventFromLease(lease);
-  // The wait for the module of a handler is not the handler's time.
+  const fetched = await fetchOmitted(lease, options);
+  if (isStepHandlerResult(fetched)) return fetched;
+  const event = stepEventFromLease(lease, fetched);
+  // The wait for the module of a handler, and for large results, is not the handler's time.
   attempt.startedAt = new Date();
   attempt.started = performance.now();
   const result = await callHandler(handler, StepContext.fromFfiEvent(event, handler.name, options.signal));
@@ -120,6 +131,19 @@ async function resolveHandler(
   } catch (error) {
     if (!(error instanceof ResolutionError)) throw error;
     return handlerNotFound(definition.callable, error.message);
+  }
+}
+
+async function fetchOmitted(
+  lease: LeaseItem,
+  { fetchResults }: ExecutionOptions,
+): Promise<readonly FetchedResult[] | StepHandlerResult> {
+  if (!lease.omitted_results?.length || fetchResults === undefined) return [];
+  try {
+    return await fetchResults(lease);
+  } catch (error) {
+    if (!(error instanceof ResultUnavailableError)) throw error;
+    return StepHandlerResult.failure(error.message, RESULT_UNAVAILABLE, true);
   }
 }
 

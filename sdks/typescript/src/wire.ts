@@ -149,6 +149,9 @@ export interface LeaseItem {
   trace_id?: Nullable<string>;
   span_id?: Nullable<string>;
   task_sequence_step: WireTaskSequenceStep;
+  /** How often the task was re-run. */
+  reruns?: Nullable<number>;
+  /** Steps whose results are null in `dependency_results`, since they are large. */
   omitted_results?: Nullable<string[]>;
 }
 

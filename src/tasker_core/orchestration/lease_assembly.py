@@ -25,11 +25,10 @@ _ENTRY_OVERHEAD = 1024
 
 
 class _KnownTask:
-    __slots__ = ("facts", "reruns", "results", "size")
+    __slots__ = ("facts", "results", "size")
 
-    def __init__(self, facts: TaskFacts, reruns: int) -> None:
+    def __init__(self, facts: TaskFacts) -> None:
         self.facts = facts
-        self.reruns = reruns
         self.results: dict[int, AncestorResult] = {}
         self.size = _ENTRY_OVERHEAD + len(facts.context)
 
@@ -42,10 +41,10 @@ class KnownTasks:
         self._bytes = 0
         self._tasks: OrderedDict[UUID, _KnownTask] = OrderedDict()
 
-    def add(self, facts: TaskFacts, reruns: int = 0) -> None:
-        """Remember a task that was re-run so many times."""
+    def add(self, facts: TaskFacts) -> None:
+        """Remember a task."""
         if facts.task_uuid not in self._tasks:
-            known = _KnownTask(facts, reruns)
+            known = _KnownTask(facts)
             self._tasks[facts.task_uuid] = known
             self._grow(known.size)
 
@@ -68,7 +67,7 @@ class KnownTasks:
     def forget_outdated(self, task_uuid: UUID, reruns: int) -> None:
         """Drop a task that was re-run since it was remembered: its results may be others now."""
         known = self._tasks.get(task_uuid)
-        if known is not None and known.reruns != reruns:
+        if known is not None and known.facts.reruns != reruns:
             self.forget(task_uuid)
 
     def forget(self, task_uuid: UUID) -> None:
@@ -161,9 +160,10 @@ class LeaseAssembly:
                     source_system=row["source_system"],
                     reason=row["reason"],
                     tags=row["tags"],
+                    reruns=row["reruns"],
                 )
-                self._known.add(facts, row["reruns"])
-                tasks[facts.task_uuid] = self._known.get(facts.task_uuid) or _KnownTask(facts, row["reruns"])
+                self._known.add(facts)
+                tasks[facts.task_uuid] = self._known.get(facts.task_uuid) or _KnownTask(facts)
         return tasks
 
     async def _results_of(

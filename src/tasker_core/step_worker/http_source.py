@@ -211,7 +211,8 @@ class HttpStepSource:
 
     def _steps(self, items: Sequence[wire.LeaseItem]) -> list[LeasedStep]:
         return [
-            wire.leased_step(item, [self._stand_in(item.key, name) for name in item.omitted_results]) for item in items
+            wire.leased_step(item, {name: self._stand_in(item.key, name) for name in item.omitted_results})
+            for item in items
         ]
 
     def _stand_in(self, lease: LeaseKey, name: str) -> AncestorResult:

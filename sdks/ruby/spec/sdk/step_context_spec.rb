@@ -94,6 +94,14 @@ RSpec.describe TaskerCore::Types::StepContext do
       expect(asked).to eq(['large'])
     end
 
+    it 'has an omitted result at the place where it is null' do
+      record = { 'result' => 1 }
+      results = described_class.new({ 'a' => record, 'b' => nil, 'c' => record }, omitted: ['b'], fetch: ->(_name) { { 'result' => 2 } })
+
+      expect(results.keys).to eq(%w[a b c])
+      expect(results.to_h.values.map { |each| each[:result] }).to eq([1, 2, 1])
+    end
+
     it 'is nil where an omitted result is gone, and raises what the fetching raises' do
       gone = described_class.new({}, omitted: ['large'], fetch: ->(_name) {})
       broken = described_class.new({}, omitted: ['large'], fetch: ->(_name) { raise TaskerCore::RetryableError, 'away' })

@@ -27,9 +27,11 @@ export function detectAggregationScenario(
   if (ownValue(batchableResult['batch_processing_outcome'], 'type') === 'no_batches') {
     return { isNoBatches: true, batchableResult, batchResults: {}, workerCount: 0 };
   }
-  const workers = Object.entries(dependencyResults).filter(([name]) => name.startsWith(workerPrefix));
+  const workers = Object.keys(dependencyResults).filter((name) => name.startsWith(workerPrefix));
   if (workers.length === 0) throw new Error(`No batch workers found with prefix: ${workerPrefix}`);
-  const batchResults = Object.fromEntries(workers.map(([name, entry]) => [name, objectOf(unwrapResult(entry))]));
+  const batchResults = Object.fromEntries(
+    workers.map((name) => [name, objectOf(unwrapResult(dependencyResults[name]))]),
+  );
   return { isNoBatches: false, batchableResult, batchResults, workerCount: workers.length };
 }
 

@@ -1,5 +1,7 @@
 import type { JsonObject, LeaseItem, Nullable, WireDependencyResult, WireStepDefinition } from '../wire.js';
 import type { WireNamedTask, WireWorkflowStep } from '../wire.js';
+import type { FetchedResult } from './fetched-result.js';
+import { setLazily } from './values.js';
 
 /** The task of a step event. */
 export interface StepEventTask {
@@ -100,8 +102,12 @@ export interface FfiStepEvent {
   dependencyResults: Record<string, StepEventDependencyResult>;
 }
 
-/** The event of a lease. */
-export function stepEventFromLease(lease: LeaseItem): FfiStepEvent {
+/**
+ * The event of a lease.
+ *
+ * @param fetched the results that the lease leaves out; each is parsed when it is read.
+ */
+export function stepEventFromLease(lease: LeaseItem, fetched: readonly FetchedResult[] = []): FfiStepEvent {
   const step = lease.task_sequence_step;
   const task = flattenTask(step.task);
   const correlationId = lease.correlation_id ?? task.correlationId;
@@ -117,7 +123,7 @@ export function stepEventFromLease(lease: LeaseItem): FfiStepEvent {
     task,
     workflowStep: flattenWorkflowStep(step.workflow_step),
     stepDefinition: flattenDefinition(step.step_definition),
-    dependencyResults: flattenDependencyResults(step.dependency_results),
+    dependencyResults: flattenDependencyResults(step.dependency_results, fetched),
   };
 }
 
@@ -191,10 +197,15 @@ function flattenDefinition(definition: WireStepDefinition): StepEventDefinition 
 }
 
 function flattenDependencyResults(
-  results: Nullable<Record<string, Nullable<WireDependencyResult>>>,
+  sent: Nullable<Record<string, Nullable<WireDependencyResult>>>,
+  fetched: readonly FetchedResult[],
 ): Record<string, StepEventDependencyResult> {
-  const found = Object.entries(results ?? {});
-  return Object.fromEntries(found.flatMap(([name, entry]) => (entry ? [[name, flattenResult(entry)]] : [])));
+  const late = new Set(fetched.map(({ name }) => name));
+  // Those that are read later have their place among the others.
+  const there = Object.entries(sent ?? {}).filter(([name, entry]) => entry || late.has(name));
+  const results = Object.fromEntries(there.map(([name, entry]) => [name, flattenResult(entry ?? {})]));
+  for (const result of fetched) setLazily(results, result.name, () => flattenResult(result.read()));
+  return results;
 }
 
 function flattenResult(entry: WireDependencyResult): StepEventDependencyResult {

@@ -1,6 +1,14 @@
 /** The calls of the worker protocol. */
 
-import { errorIn, type HttpAnswer, HttpConnection, NoAnswerError, retryAfterSeconds } from '../client/http.js';
+import {
+  errorIn,
+  type HttpAnswer,
+  HttpConnection,
+  type HttpRequest,
+  NoAnswerError,
+  retryAfterSeconds,
+} from '../client/http.js';
+import { FetchedResult } from '../types/fetched-result.js';
 import type { LeaseItem } from '../wire.js';
 import { AccessRefusedError, RequestRefusedError, ServerUnavailableError, WorkerUnknownError } from './errors.js';
 import type { LeaseName } from './lease-table.js';
@@ -24,7 +32,7 @@ export interface Registration {
   readonly sdk: string;
   readonly hostname: string;
   readonly pid: number;
-  readonly lazy_results: false;
+  readonly lazy_results: true;
   /** The id that the worker has, to change its registration. */
   readonly worker_id?: string;
 }
@@ -114,6 +122,15 @@ export class WorkerCalls {
     return (await this.#call<{ leases: LeaseItem[] }>(path(workerId, 'recover'), '{}', CALL_MS)).leases;
   }
 
+  /** Return the result of a step before a leased one; null if that step left none. */
+  async result(workerId: string, lease: LeaseName, name: string, signal: AbortSignal): Promise<FetchedResult | null> {
+    const { step_uuid, lease_id } = lease;
+    const body = JSON.stringify({ step_uuid, lease_id, names: [name] });
+    const request = { method: 'POST', path: path(workerId, 'results'), body, timeoutMs: CALL_MS, signal };
+    const { text } = await successful(this.#connection, request);
+    return readable(this.url, () => FetchedResult.ofAnswer(text, name));
+  }
+
   /** Give steps back that were not started. */
   async release(workerId: string, leases: readonly LeaseName[]): Promise<void> {
     const names = leases.map(({ step_uuid, lease_id }) => ({ step_uuid, lease_id }));
@@ -135,10 +152,12 @@ export class WorkerCalls {
  *
  * @throws ServerUnavailableError, WorkerUnknownError, AccessRefusedError or RequestRefusedError.
  */
-export async function readAnswer<Answer>(
-  connection: HttpConnection,
-  request: Parameters<HttpConnection['send']>[0],
-): Promise<Answer> {
+export async function readAnswer<Answer>(connection: HttpConnection, request: HttpRequest): Promise<Answer> {
+  const { text } = await successful(connection, request);
+  return readable(connection.url, () => JSON.parse(text) as Answer);
+}
+
+async function successful(connection: HttpConnection, request: HttpRequest): Promise<HttpAnswer> {
   let answer: HttpAnswer;
   try {
     answer = await connection.send(request);
@@ -151,10 +170,14 @@ export async function readAnswer<Answer>(
   if (answer.status !== 200) {
     throw failure(connection.url + request.path, answer);
   }
+  return answer;
+}
+
+function readable<Value>(url: string, read: () => Value): Value {
   try {
-    return JSON.parse(answer.text) as Answer;
+    return read();
   } catch (error) {
-    throw new ServerUnavailableError(`the answer of ${connection.url} cannot be read: ${(error as Error).message}`);
+    throw new ServerUnavailableError(`the answer of ${url} cannot be read: ${(error as Error).message}`);
   }
 }
 

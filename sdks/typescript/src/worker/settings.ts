@@ -44,7 +44,7 @@ export interface WorkerServerConfig {
   readonly templatePath?: string | undefined;
   /** Milliseconds that running handlers have once the worker stops; `TASKER_SHUTDOWN_TIMEOUT` seconds, else 30,000. */
   readonly shutdownTimeoutMs?: number | undefined;
-  /** Milliseconds that the start waits for a server that is not there yet; 60,000 by default. */
+  /** Milliseconds that the start waits for a server that is not there yet; `TASKER_WAIT_FOR` seconds, else 60,000. */
   readonly waitForMs?: number | undefined;
   /** Address of the health checks, such as `127.0.0.1:8081`; `TASKER_WORKER_HEALTH_BIND`, else none. */
   readonly healthBind?: string | undefined;
@@ -117,7 +117,10 @@ export function readSettings(config: WorkerServerConfig, environment: Environmen
       config.shutdownTimeoutMs === undefined
         ? 1000 * asNumber('the shutdown timeout', environment['TASKER_SHUTDOWN_TIMEOUT'] || 30, { least: 0 })
         : asNumber('shutdownTimeoutMs', config.shutdownTimeoutMs, { least: 0 }),
-    waitForMs: asNumber('waitForMs', config.waitForMs ?? 60_000, { least: 0 }),
+    waitForMs:
+      config.waitForMs === undefined
+        ? 1000 * asNumber('the time to wait for the server', environment['TASKER_WAIT_FOR'] || 60, { least: 0 })
+        : asNumber('waitForMs', config.waitForMs, { least: 0 }),
     healthBind: bind ? asAddress(bind) : null,
     requireHandlers: config.requireHandlers ?? false,
   };

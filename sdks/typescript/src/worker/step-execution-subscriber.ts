@@ -5,6 +5,7 @@ import { StepEventNames } from '../events/names.js';
 import type { StepPayload, StepReceivedPayload } from '../events/payloads.js';
 import { executeLease, handlerTimeout } from '../execution.js';
 import { createLogger, isLogged } from '../logging/index.js';
+import type { FetchedResult } from '../types/fetched-result.js';
 import type { LeaseItem, WireResult } from '../wire.js';
 
 /** Longest time that a timer can wait. */
@@ -26,6 +27,8 @@ export interface StepExecutionSubscriberConfig {
   readonly workerId: string;
   /** Milliseconds that a handler may run if its step has no `timeout_seconds`; 300,000 by default. */
   readonly handlerTimeoutMs?: number | undefined;
+  /** Gets the results that a lease leaves out, before its handler is called. Without it, they are absent. */
+  readonly fetchResults?: ((lease: LeaseItem, signal: AbortSignal) => Promise<readonly FetchedResult[]>) | undefined;
   /** Called with what is to be reported for a step; not called for a step that was cancelled. */
   readonly onResult: (lease: LeaseItem, result: WireResult) => void;
 }
@@ -34,7 +37,7 @@ interface Running {
   readonly lease: LeaseItem;
   readonly stop: AbortController;
   readonly startedAt: number;
-  timer: NodeJS.Timeout | null;
+  timer: NodeJS.Timeout | undefined;
 }
 
 /**
@@ -105,19 +108,26 @@ export class StepExecutionSubscriber {
   }
 
   #run(lease: LeaseItem): void {
-    const limitMs = this.#limit(lease);
-    const running: Running = { lease, stop: new AbortController(), startedAt: performance.now(), timer: null };
+    const running: Running = { lease, stop: new AbortController(), startedAt: performance.now(), timer: undefined };
     this.#running.set(lease.lease_id, running);
+    const limitMs = this.#limit(lease);
     running.timer = setTimeout(() => this.#timeIsUp(running, limitMs), Math.min(limitMs, LONGEST_TIMER_MS));
     this.#emitter.emit(StepEventNames.STEP_EXECUTION_STARTED, described(lease));
     if (isLogged('debug')) {
       log.debug('step_started', logged(lease));
     }
-    const { workerId } = this.#config;
-    const resolve: HandlerFinder = (definition) => this.#handlers.resolve(definition);
-    void executeLease(lease, { resolve, signal: running.stop.signal, workerId }).then((result) =>
-      this.#returned(running, result),
-    );
+    void executeLease(lease, {
+      resolve: (definition) => this.#handlers.resolve(definition),
+      fetchResults: () => this.#fetchResults(running),
+      signal: running.stop.signal,
+      workerId: this.#config.workerId,
+    }).then((result) => this.#returned(running, result));
+  }
+
+  async #fetchResults(running: Running): Promise<readonly FetchedResult[]> {
+    const found = (await this.#config.fetchResults?.(running.lease, running.stop.signal)) ?? [];
+    running.stop.signal.throwIfAborted();
+    return found;
   }
 
   #limit(lease: LeaseItem): number {
@@ -147,9 +157,7 @@ export class StepExecutionSubscriber {
 
   #over(running: Running): void {
     this.#running.delete(running.lease.lease_id);
-    if (running.timer !== null) {
-      clearTimeout(running.timer);
-    }
+    clearTimeout(running.timer);
   }
 
   #tell(running: Running, result: WireResult): void {

@@ -2,16 +2,17 @@
 
 import type { EventPollerConfig } from '../events/event-poller.js';
 import type { EventSystem } from '../events/event-system.js';
-import { StepEventNames, WorkerEventNames } from '../events/names.js';
-import { workerShutdown } from '../execution.js';
+import { WorkerEventNames } from '../events/names.js';
 import { createLogger } from '../logging/index.js';
 import type { LeaseItem } from '../wire.js';
 import type { Registered, Registration, WorkerCalls } from './calls.js';
 import { AccessRefusedError, ServerUnavailableError, WorkerUnknownError } from './errors.js';
+import { HeldSteps } from './held-steps.js';
 import type { LeaseKeeper, LeaseWatcher } from './lease-keeper.js';
 import { Reporter, type StepCounts } from './reporter.js';
+import { ResultFetcher } from './result-fetcher.js';
 import { Slots } from './slots.js';
-import { type HandlerSource, logged, StepExecutionSubscriber } from './step-execution-subscriber.js';
+import { type HandlerSource, StepExecutionSubscriber } from './step-execution-subscriber.js';
 import { Backoff, pause, Wake } from './wake.js';
 
 /** Milliseconds between two calls for steps while the server has none and does not wait. */
@@ -51,9 +52,10 @@ export class StepWorker {
   readonly #subscriber: StepExecutionSubscriber;
   readonly #reporter: Reporter;
   readonly #keeper: LeaseKeeper;
+  readonly #held: HeldSteps;
+  readonly #fetcher: ResultFetcher;
   readonly #backoff = new Backoff();
   readonly #wake = new Wake();
-  readonly #drained = new Wake();
   #registration: Registration | null = null;
   #registered: Registered | null = null;
   /** The server does not know yet what the registration says. */
@@ -72,16 +74,27 @@ export class StepWorker {
     this.#calls = options.calls;
     this.#slots = new Slots(options.concurrency);
     const emitter = options.events.getEmitter();
-    this.#reporter = new Reporter(this.#reporterHost(), options.calls, this.#slots, emitter, options.name);
+    const host = this.#host();
+    this.#reporter = new Reporter(host, options.calls, this.#slots, emitter, options.name);
+    this.#fetcher = new ResultFetcher(host, options.calls);
     this.#subscriber = new StepExecutionSubscriber(emitter, options.handlers, {
       workerId: options.name,
       handlerTimeoutMs: options.handlerTimeoutMs,
+      fetchResults: (lease, signal) => this.#fetcher.fetch(lease, signal),
       onResult: (lease, result) => this.#reporter.report(lease, result),
     });
     this.#keeper = options.keeper({
       lost: (leaseIds, reason) => this.#lose(leaseIds, reason),
       unknown: (workerId) => this.#unknown(workerId),
       refused: (message) => this.#fail(new AccessRefusedError(message)),
+    });
+    this.#held = new HeldSteps({
+      slots: this.#slots,
+      keeper: this.#keeper,
+      subscriber: this.#subscriber,
+      reporter: this.#reporter,
+      emitter,
+      workerName: options.name,
     });
   }
 
@@ -137,9 +150,10 @@ export class StepWorker {
     await this.#options.events.stop();
     if (this.#fatal === null) {
       await this.#giveBackUnknown();
-      await this.#drain();
+      await this.#held.drain(this.#options.shutdownTimeoutMs, (this.#registered?.lease_seconds ?? 0) * 1000);
     }
     this.#reporter.stop();
+    this.#fetcher.stop();
     this.#subscriber.stop();
     await this.#keeper.stop();
     if (this.#fatal === null) {
@@ -147,7 +161,8 @@ export class StepWorker {
     }
   }
 
-  #reporterHost() {
+  /** What the parts of the worker may know of it, and tell it. */
+  #host() {
     const worker = this;
     return {
       get id() {
@@ -157,7 +172,8 @@ export class StepWorker {
         return !worker.#stopping && !worker.#mustRecover;
       },
       start: (leases: readonly LeaseItem[]) => this.#start(leases),
-      forget: (leaseIds: readonly number[]) => void this.#forget(leaseIds),
+      forget: (leaseIds: readonly number[]) => void this.#held.forget(leaseIds),
+      lost: (leaseId: number) => this.#lose([leaseId], 'lost'),
       answered: (moreReady: boolean) => {
         this.#inContact = true;
         if (moreReady || this.#slots.free > 0) {
@@ -199,7 +215,7 @@ export class StepWorker {
     }
     this.#registered = null;
     log.warn('worker_unknown', { server: this.#calls.url, worker_id: workerId });
-    this.#loseAll();
+    this.#held.loseAll();
     this.#interrupt();
   }
 
@@ -298,16 +314,9 @@ export class StepWorker {
       await this.#giveBack(leases);
       return 0;
     }
-    const { started, excess } = this.#slots.admit(leases);
-    // All are kept before the first handler runs, which may block this thread.
-    for (const lease of started) {
-      this.#keeper.add(lease);
-    }
-    for (const lease of started) {
-      this.#options.events.getEmitter().emit(StepEventNames.STEP_EXECUTION_RECEIVED, { lease });
-    }
+    const { started, excess } = this.#held.start(leases);
     await this.#giveBack(excess);
-    return started.length;
+    return started;
   }
 
   async #giveBack(leases: readonly LeaseItem[]): Promise<void> {
@@ -326,31 +335,8 @@ export class StepWorker {
   // Losing
 
   #lose(leaseIds: readonly number[], reason: 'lost' | 'cancelled'): void {
-    for (const lease of this.#forget(leaseIds.filter((id) => this.#slots.runs(id)))) {
-      this.#cancel(lease, reason);
-    }
+    this.#held.lose(leaseIds, reason);
     this.#wake.set();
-  }
-
-  #loseAll(): void {
-    for (const lease of this.#forget(this.#slots.ids())) {
-      this.#cancel(lease, 'lost');
-    }
-  }
-
-  #cancel(lease: LeaseItem, reason: 'lost' | 'cancelled'): void {
-    log.warn('lease_lost', { ...logged(lease), reason });
-    this.#subscriber.cancel(lease.lease_id, reason === 'lost' ? 'the lease was lost' : 'the step was cancelled');
-  }
-
-  /** Hold steps no longer. Returns those whose handler runs. */
-  #forget(leaseIds: readonly number[]): LeaseItem[] {
-    for (const id of leaseIds) {
-      this.#keeper.remove(id);
-    }
-    const running = this.#slots.forget(leaseIds);
-    this.#checkDrained();
-    return running;
   }
 
   #unavailable(duty: string, error: ServerUnavailableError): void {
@@ -373,7 +359,7 @@ export class StepWorker {
     this.#fatal = error;
     this.#inContact = false;
     this.#reporter.stop();
-    this.#loseAll();
+    this.#held.loseAll();
     this.#onFatal(error);
   }
 
@@ -390,34 +376,6 @@ export class StepWorker {
       await this.#giveBack(leases.filter((lease) => !this.#slots.knows(lease.lease_id)));
     } catch (error) {
       log.warn('server_unavailable', { duty: 'recover', reason: (error as Error).message });
-    }
-  }
-
-  async #drain(): Promise<void> {
-    if (await this.#drainedWithin(this.#options.shutdownTimeoutMs)) {
-      return;
-    }
-    const cutShort = this.#slots.running();
-    log.warn('drain_timeout', { running: cutShort.length, seconds: this.#options.shutdownTimeoutMs / 1000 });
-    for (const lease of cutShort) {
-      this.#subscriber.cancel(lease.lease_id, 'the worker is stopping');
-      this.#reporter.report(lease, workerShutdown(lease, this.#options.name));
-    }
-    if (!(await this.#drainedWithin((this.#registered?.lease_seconds ?? 0) * 1000))) {
-      log.warn('leases_left_behind', { count: this.#slots.held });
-    }
-  }
-
-  async #drainedWithin(ms: number): Promise<boolean> {
-    if (this.#slots.held > 0) {
-      await this.#drained.wait(ms);
-    }
-    return this.#slots.held === 0;
-  }
-
-  #checkDrained(): void {
-    if (this.#stopping && this.#slots.held === 0) {
-      this.#drained.set();
     }
   }
 

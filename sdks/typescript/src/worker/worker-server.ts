@@ -1,26 +1,14 @@
 /** A worker as an application starts and stops it. */
 
-import { hostname } from 'node:os';
-
-import { HttpConnection } from '../client/http.js';
 import { EventSystem } from '../events/event-system.js';
 import { WorkerEventNames } from '../events/names.js';
 import { configureLogging, createLogger } from '../logging/index.js';
 import { HandlerSystem } from '../registry/handler-system.js';
-import { type Registration, WorkerCalls } from './calls.js';
-import { ServerUnavailableError, WorkerSetupError } from './errors.js';
-import { type HealthReport, HealthServer } from './health.js';
-import { LeaseKeeper } from './lease-keeper.js';
-import { findService, type Service } from './service.js';
+import type { HealthReport } from './health.js';
 import { readSettings, type WorkerServerConfig, type WorkerSettings } from './settings.js';
 import { ShutdownController, type ShutdownHandler } from './shutdown-controller.js';
-import { StepWorker } from './step-worker.js';
-import { findTemplates, type RegisteredTemplates, registerTemplates } from './templates.js';
-import { SDK } from './version.js';
-import { Backoff, pause } from './wake.js';
-
-/** Milliseconds between looks at the registered handlers. */
-const LOOK_MS = 250;
+import { findTemplates } from './templates.js';
+import { WorkerRun } from './worker-run.js';
 
 const log = createLogger({ logger: 'tasker.worker' });
 
@@ -65,18 +53,6 @@ export interface ServerComponents {
   readonly eventSystem: EventSystem;
 }
 
-/** What a worker has while it runs. */
-interface Run {
-  readonly settings: WorkerSettings;
-  readonly connection: HttpConnection;
-  readonly health: HealthServer;
-  readonly worker: StepWorker;
-  readonly startedAt: number;
-  templates: RegisteredTemplates;
-  service: Service;
-  watch: NodeJS.Timeout | null;
-}
-
 /**
  * Runs handlers in this process: takes steps from a Tasker server, and reports what came of them.
  *
@@ -88,7 +64,7 @@ export class WorkerServer {
   readonly #events = new EventSystem();
   readonly #shutdown = new ShutdownController();
   #state: ServerState = ServerStates.INITIALIZED;
-  #run: Run | null = null;
+  #run: WorkerRun | null = null;
   #error: Error | null = null;
   #stopped: Promise<void> = Promise.resolve();
   #abandoned = new AbortController();
@@ -120,7 +96,7 @@ export class WorkerServer {
     } catch (error) {
       this.#error = error as Error;
       this.#state = ServerStates.ERROR;
-      await this.#close();
+      await this.#run?.close();
       this.#ended.resolve();
       throw error;
     }
@@ -183,7 +159,9 @@ export class WorkerServer {
   }
 
   /** The port of the health checks; null if there are none. */
-  healthPort: number | null = null;
+  get healthPort(): number | null {
+    return this.#run?.healthPort ?? null;
+  }
 
   /** Whether it takes steps just now. */
   healthCheck(): ServerHealthCheckResult {
@@ -194,14 +172,14 @@ export class WorkerServer {
   /** How it stands. */
   status(): ServerStatus {
     const run = this.#run;
-    const { succeeded, failed } = run?.worker.counts ?? { succeeded: 0, failed: 0 };
+    const { succeeded, failed } = run?.counts ?? { succeeded: 0, failed: 0 };
     return {
       state: this.#state,
       workerId: run?.settings.name ?? '',
       running: this.isRunning(),
       processedCount: succeeded + failed,
       errorCount: failed,
-      activeHandlers: run?.worker.running ?? 0,
+      activeHandlers: run?.activeHandlers ?? 0,
       uptimeMs: run === null ? 0 : Math.round(performance.now() - run.startedAt),
     };
   }
@@ -210,87 +188,24 @@ export class WorkerServer {
     await this.#handlers.initialize();
     await this.#handlers.loadFromEnv();
     const files = await findTemplates(settings.templatePath);
-    const run = (this.#run = this.#newRun(settings));
-    if (settings.healthBind !== null) {
-      this.healthPort = await run.health.listen(settings.healthBind);
-    }
-    const deadline = performance.now() + settings.waitForMs;
-    run.templates = await this.#onceThere(deadline, () => registerTemplates(run.connection, files));
-    run.service = await this.#findService(run);
-    if (run.service.callables.length > 0) {
-      await this.#onceThere(deadline, () => run.worker.register(registration(run)));
-    } else if (settings.requireHandlers) {
-      throw new WorkerSetupError('there are no handlers: name files or directories that have some');
-    } else {
-      log.warn('no_handlers', { reason: 'waiting until some are registered' });
-    }
-    run.worker.start((error) => this.#failed(error));
-    run.watch = setInterval(() => void this.#look(run), LOOK_MS);
+    const run = (this.#run = new WorkerRun(settings, {
+      handlers: this.#handlers,
+      events: this.#events,
+      abandoned: this.#abandoned.signal,
+      isRunning: () => this.isRunning(),
+      healthReport: () => this.#healthReport(),
+      failed: (error) => this.#failed(error),
+    }));
+    await run.begin(files);
     this.#state = ServerStates.RUNNING;
     log.info('worker_started', {
       worker: settings.name,
       server: settings.url,
-      namespaces: run.service.namespaces ?? 'all',
+      namespaces: run.namespaces ?? 'all',
       templates: files.length,
-      handlers: run.service.callables.length,
+      handlers: run.callables.length,
     });
     this.#events.getEmitter().emit(WorkerEventNames.WORKER_STARTED, { workerId: settings.name });
-  }
-
-  #newRun(settings: WorkerSettings): Run {
-    const connection = new HttpConnection(settings.url, settings.headers);
-    const worker = new StepWorker({
-      ...settings,
-      events: this.#events,
-      calls: new WorkerCalls(connection),
-      handlers: this.#handlers,
-      keeper: (watcher) => new LeaseKeeper(settings.url, settings.headers, settings.concurrency, watcher),
-    });
-    return {
-      settings,
-      connection,
-      worker,
-      health: new HealthServer(() => this.#healthReport()),
-      startedAt: performance.now(),
-      templates: { handlers: [], namespaces: [] },
-      service: { callables: [], namespaces: null, missing: [] },
-      watch: null,
-    };
-  }
-
-  /** Do something as soon as the server is there. */
-  async #onceThere<Result>(deadline: number, act: () => Promise<Result>): Promise<Result> {
-    const backoff = new Backoff();
-    for (;;) {
-      try {
-        return await act();
-      } catch (error) {
-        const left = deadline - performance.now();
-        if (!(error instanceof ServerUnavailableError) || left <= 0 || this.#abandoned.signal.aborted) {
-          throw error;
-        }
-        log.warn('server_unavailable', { duty: 'start', reason: error.message });
-        await pause(Math.min(left, backoff.next(error.retryAfterSeconds)), this.#abandoned.signal);
-      }
-    }
-  }
-
-  async #findService(run: Run): Promise<Service> {
-    const service = await findService(this.#handlers, run.templates, run.settings.namespaces);
-    if (service.missing.length > 0 && service.missing.join() !== run.service.missing.join()) {
-      log.warn('handlers_missing', { callables: service.missing });
-    }
-    return service;
-  }
-
-  /** See whether there are other handlers than before. */
-  async #look(run: Run): Promise<void> {
-    const service = await this.#findService(run);
-    const changed = service.callables.join('\n') !== run.service.callables.join('\n');
-    run.service = service;
-    if (changed && service.callables.length > 0 && this.isRunning()) {
-      run.worker.change(registration(run));
-    }
   }
 
   #failed(error: Error): void {
@@ -301,15 +216,15 @@ export class WorkerServer {
   }
 
   async #stop(): Promise<void> {
-    const run = this.#run as Run;
+    const run = this.#run as WorkerRun;
     const workerId = run.settings.name;
     this.#state = ServerStates.SHUTTING_DOWN;
     this.#events.getEmitter().emit(WorkerEventNames.WORKER_SHUTDOWN_STARTED, { workerId });
     this.#shutdown.trigger('shutdown');
     await this.#shutdown.executeHandlers();
-    await run.worker.stop();
-    this.#error ??= run.worker.fatal;
-    await this.#close();
+    await run.stop();
+    this.#error ??= run.fatal;
+    await run.close();
     this.#shutdown.reset();
     this.#state = this.#error === null ? ServerStates.STOPPED : ServerStates.ERROR;
     log.info('worker_stopped', { worker: workerId, steps: this.status().processedCount });
@@ -317,27 +232,15 @@ export class WorkerServer {
     this.#ended.resolve();
   }
 
-  async #close(): Promise<void> {
-    const run = this.#run;
-    if (run === null) {
-      return;
-    }
-    if (run.watch !== null) {
-      clearInterval(run.watch);
-    }
-    await run.health.close();
-    run.connection.close();
-  }
-
   #whyNotReady(): string | null {
     const run = this.#run;
     if (run === null || !this.isRunning()) {
       return this.#error?.message ?? `the worker is ${this.#state}`;
     }
-    if (run.service.callables.length === 0) {
+    if (run.callables.length === 0) {
       return 'there are no handlers';
     }
-    return run.worker.inContact ? null : `no contact with ${run.settings.url}`;
+    return run.inContact ? null : `no contact with ${run.settings.url}`;
   }
 
   #healthReport(): HealthReport {
@@ -352,8 +255,8 @@ export class WorkerServer {
       failed: errorCount,
       active: activeHandlers,
       uptime_seconds: Math.round(uptimeMs / 1000),
-      server: { url: this.#run?.settings.url ?? '', connected: this.#run?.worker.inContact ?? false },
-      handlers: this.#run?.service.callables ?? [],
+      server: { url: this.#run?.settings.url ?? '', connected: this.#run?.inContact ?? false },
+      handlers: this.#run?.callables ?? [],
     };
   }
 }
@@ -361,19 +264,6 @@ export class WorkerServer {
 /** Return a new worker, which is not started yet. */
 export function createWorkerServer(config?: WorkerServerConfig): WorkerServer {
   return new WorkerServer(config);
-}
-
-function registration({ settings, service }: Run): Registration {
-  return {
-    name: settings.name,
-    callables: service.callables,
-    namespaces: service.namespaces,
-    concurrency: settings.concurrency,
-    sdk: SDK,
-    hostname: hostname(),
-    pid: process.pid,
-    lazy_results: false,
-  };
 }
 
 function given(config: WorkerServerConfig): WorkerServerConfig {

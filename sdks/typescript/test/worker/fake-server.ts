@@ -42,7 +42,7 @@ const STEP_UUID = '00000000-0000-7000-8000-';
 export function leaseOf(
   id: number,
   callable: string,
-  more: { context?: object; timeoutSeconds?: number; method?: string } = {},
+  more: { context?: object; timeoutSeconds?: number; method?: string; omitted?: string[]; reruns?: number } = {},
 ): LeaseItem {
   const step_uuid = STEP_UUID + String(id).padStart(12, '0');
   return {
@@ -60,6 +60,8 @@ export function leaseOf(
         timeout_seconds: more.timeoutSeconds ?? null,
       },
     },
+    reruns: more.reruns ?? 0,
+    omitted_results: more.omitted ?? [],
   };
 }
 
@@ -70,6 +72,8 @@ export class FakeServer {
   readonly recorded: Result[] = [];
   /** The leases that workers hold, by id. */
   readonly held = new Map<number, LeaseItem>();
+  /** The results of steps, by name, that leases leave out. */
+  readonly results = new Map<string, unknown>();
   /** Leases that were given back. */
   readonly released: number[] = [];
   leaseSeconds = 30;
@@ -192,6 +196,8 @@ export class FakeServer {
         return await this.#heartbeat(body['leases'] as { lease_id: number }[], body['wait_seconds'] as number, gone);
       case 'recover':
         return { leases: [...this.held.values()] };
+      case 'results':
+        return { results: this.#results(body['names'] as string[]) };
       case 'release':
         return this.#release(body['leases'] as { lease_id: number }[]);
       default:
@@ -245,6 +251,13 @@ export class FakeServer {
     };
   }
 
+  #results(names: string[]): unknown {
+    const envelope = (result: unknown) => ({ success: true, result, status: 'completed', metadata: { custom: {} } });
+    return Object.fromEntries(
+      names.map((name) => [name, this.results.has(name) ? envelope(this.results.get(name)) : null]),
+    );
+  }
+
   #release(leases: { lease_id: number }[]): unknown {
     for (const { lease_id: id } of leases) {
       this.held.delete(id);
@@ -279,7 +292,7 @@ function parsed(text: string): unknown {
 }
 
 /** Wait until something is so. */
-export async function until(what: string, happened: () => boolean, ms = 10_000): Promise<void> {
+export async function until(what: string, happened: () => boolean, ms = 30_000): Promise<void> {
   const deadline = performance.now() + ms;
   while (!happened()) {
     if (performance.now() > deadline) {

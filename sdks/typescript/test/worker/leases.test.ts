@@ -43,7 +43,7 @@ test('steps that are leased while a heartbeat waits are kept by a new one', asyn
   server.offer(leaseOf(1, 'gate'));
   await until('a heartbeat waits', () => server.callsOf('heartbeat').length === 1);
   server.offer(leaseOf(2, 'gate'));
-  await until('another one knows both', () => server.callsOf('heartbeat').length === 2, 3_000);
+  await until('another one knows both', () => server.callsOf('heartbeat').length === 2, 8_000);
   const [, second] = server.bodiesOf<{ leases: { lease_id: number }[] }>('heartbeat');
   assert.deepEqual(second?.leases.map((lease) => lease.lease_id).sort(), [1, 2]);
 });

@@ -15,7 +15,7 @@ test('a worker registers with what it has, and reports what its handlers return'
   assert.equal(registration?.['name'], 'tested');
   assert.ok((registration?.['callables'] as string[]).includes('echo'));
   assert.deepEqual(registration?.['namespaces'], ['billing', 'shop']);
-  assert.equal(registration?.['lazy_results'], false);
+  assert.equal(registration?.['lazy_results'], true);
   assert.equal(registration?.['sdk'], 'typescript/0.1.0');
   const [call] = server.callsOf('register');
   assert.equal(call?.headers['x-api-key'], 'secret');

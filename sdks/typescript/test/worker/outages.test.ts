@@ -136,6 +136,18 @@ test('a start gives up when the time to wait is over', async (t) => {
   await assert.rejects(worker.start(), ServerUnavailableError);
 });
 
+test('the time to wait for a server is a setting of the environment, too', async (t) => {
+  process.env['TASKER_WAIT_FOR'] = '0.3';
+  t.after(() => delete process.env['TASKER_WAIT_FOR']);
+  const worker = newWorker(t, { url: 'http://127.0.0.1:1' }, [echo]);
+  await assert.rejects(worker.start(), ServerUnavailableError);
+  process.env['TASKER_WAIT_FOR'] = 'long';
+  await assert.rejects(worker.start(), (error) => {
+    return error instanceof WorkerSetupError && /server must be a number from 0, not "long"$/.test(error.message);
+  });
+  await assert.rejects(worker.start({ waitForMs: 0 }), ServerUnavailableError);
+});
+
 test('a start that waits can be given up', async (t) => {
   const worker = newWorker(t, { url: 'http://127.0.0.1:1' }, [echo]);
   const starting = worker.start();

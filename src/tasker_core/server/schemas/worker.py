@@ -99,7 +99,7 @@ class TaskSequenceStep(BaseModel):
 
     task: NamedTask
     workflow_step: WorkflowStep
-    dependency_results: dict[str, DependencyResult]
+    dependency_results: dict[str, DependencyResult | None]
     step_definition: dict[str, Any]
 
 
@@ -118,6 +118,7 @@ class LeaseItem(BaseModel):
     trace_id: str | None
     span_id: str | None
     task_sequence_step: TaskSequenceStep
+    reruns: int
     omitted_results: list[str]
 
 

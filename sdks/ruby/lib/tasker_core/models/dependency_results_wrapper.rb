@@ -7,11 +7,11 @@ module TaskerCore
     # A result that was too large to send along is fetched when it is first asked for.
     class DependencyResultsWrapper
       # @param results [Hash, nil] step name to result, as a step's whole record or as the bare value
-      # @param omitted [Array<String>] names of steps whose results are not in +results+
+      # @param omitted [Array<String>] names of steps whose results are not in +results+, or null there
       # @param fetch [Proc, nil] gets the whole record of an omitted one, or nil
       def initialize(results = {}, omitted: [], fetch: nil)
         @results = (results || {}).to_h.transform_keys(&:to_s)
-        @omitted = fetch ? Array(omitted).map(&:to_s) - @results.keys : []
+        @omitted = fetch ? Array(omitted).map(&:to_s) : []
         @fetch = fetch
         @wrapped = {}
         # Handlers may start threads of their own.
@@ -37,7 +37,7 @@ module TaskerCore
 
       # @return [Array<String>] the steps' names
       def keys
-        @results.keys + @omitted
+        @results.keys | @omitted
       end
 
       # @return [Boolean] whether there is a result of the step

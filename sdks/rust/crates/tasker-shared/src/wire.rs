@@ -20,6 +20,9 @@ pub struct LeaseItem {
     /// The number of the attempt, from 1.
     #[serde(default, deserialize_with = "null_as_default")]
     pub attempt: i32,
+    /// How often the task was re-run.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub reruns: i32,
     /// The steps whose results were left out because of their size.
     #[serde(default, deserialize_with = "null_as_default")]
     pub omitted_results: Vec<String>,

@@ -148,6 +148,7 @@ pub async fn run(handler: impl RustStepHandler + 'static, step: &TaskSequenceSte
         step_uuid,
         lease_id: 1,
         attempt: step.retry_count() + 1,
+        reruns: 0,
         omitted_results: Vec::new(),
         task_sequence_step: step.clone(),
     };

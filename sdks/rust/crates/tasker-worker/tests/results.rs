@@ -60,7 +60,7 @@ fn a_handler_sees_what_its_lease_omits_as_if_it_had_come_with_it() {
 }
 
 #[test]
-fn all_leases_of_a_task_share_one_call_and_other_tasks_do_not() {
+fn all_leases_of_a_task_share_one_call_until_it_is_re_run_and_other_tasks_do_not() {
     let server = FakeServer::start();
     let worker = TestWorker::start(worker_of(&server).handler(tells_results()), 2);
     let (task, other) = (Uuid::new_v4(), Uuid::new_v4());
@@ -74,8 +74,13 @@ fn all_leases_of_a_task_share_one_call_and_other_tasks_do_not() {
     server.wait_for_results(6);
     assert_eq!(server.calls("results").len(), 1);
     server.offer(lease_without("work", 7, other, &["analyze"]));
-    let results = server.wait_for_results(7);
+    server.wait_for_results(7);
     assert_eq!(server.calls("results").len(), 2);
+    let mut re_run = lease_without("work", 8, task, &["analyze"]);
+    re_run["reruns"] = json!(1);
+    server.offer(re_run);
+    let results = server.wait_for_results(8);
+    assert_eq!(server.calls("results").len(), 3);
     assert!(results.iter().all(|result| result["result"]["analyze"]["metadata"]["custom"]["checked_by"] == "curl"));
     worker.stop().unwrap();
 }

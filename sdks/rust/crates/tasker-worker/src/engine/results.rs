@@ -13,10 +13,11 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Time after which a result that no lease wanted is let go.
 const UNUSED: Duration = Duration::from_secs(300);
 
-/// Names a result. That of a completed step never changes.
+/// Names a result. That of a step is another one once its task was re-run, and only then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ResultKey {
     pub task_uuid: Uuid,
+    pub reruns: i32,
     pub step: String,
 }
 
@@ -78,7 +79,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     fn key(step: &str) -> ResultKey {
-        ResultKey { task_uuid: Uuid::nil(), step: step.to_owned() }
+        ResultKey { task_uuid: Uuid::nil(), reruns: 0, step: step.to_owned() }
     }
 
     fn fetched(bytes: usize) -> Fetched {
@@ -109,10 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn results_are_those_of_one_task_and_one_step() {
+    fn results_are_those_of_one_step_and_one_run_of_a_task() {
         let (mut results, now) = (KeptResults::default(), Instant::now());
         results.keep(key("a"), fetched(1), now);
         assert!(results.get(&ResultKey { task_uuid: Uuid::max(), ..key("a") }, now).is_none());
+        assert!(results.get(&ResultKey { reruns: 1, ..key("a") }, now).is_none());
         assert!(results.get(&key("b"), now).is_none());
     }
 

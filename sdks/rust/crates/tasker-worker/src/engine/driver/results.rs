@@ -52,8 +52,8 @@ impl Results {
 impl Driver {
     /// Asks for everything that a lease omits.
     pub(super) fn want_results(&mut self, lease: &LeaseItem) -> Vec<Omitted> {
-        let task_uuid = lease.task_sequence_step.task.task.task_uuid;
-        let keys = lease.omitted_results.iter().map(|step| ResultKey { task_uuid, step: step.clone() });
+        let (task_uuid, reruns) = (lease.task_sequence_step.task.task.task_uuid, lease.reruns);
+        let keys = lease.omitted_results.iter().map(|step| ResultKey { task_uuid, reruns, step: step.clone() });
         keys.map(|key| Omitted { step: key.step.clone(), answer: self.want(key, LeaseKey::of(lease)) }).collect()
     }
 
