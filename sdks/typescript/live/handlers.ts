@@ -9,8 +9,8 @@ import {
   defineHandler,
   PermanentError,
   RetryableError,
-  StepHandler,
   type StepContext,
+  StepHandler,
   type StepHandlerClass,
   type StepHandlerResult,
 } from '../src/index.js';

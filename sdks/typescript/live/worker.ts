@@ -1,7 +1,7 @@
 /** The worker of the live pack: handlers that try every part of the SDK against a real server. */
 
-import { configureLogging } from '../src/logging/index.js';
 import { WorkerServer } from '../src/index.js';
+import { configureLogging } from '../src/logging/index.js';
 import { runProcess } from '../src/worker/run-process.js';
 import { HANDLERS } from './handlers.js';
 

@@ -6,8 +6,8 @@ import { failureFromError } from './handler/errors.js';
 import type { ExecutableHandler } from './handler/step-handler.js';
 import { resultFromReturnValue } from './handler/step-handler.js';
 import { ResolutionError } from './registry/errors.js';
-import { definitionOfLease } from './registry/handler-definition.js';
 import type { HandlerDefinition } from './registry/handler-definition.js';
+import { definitionOfLease } from './registry/handler-definition.js';
 import { ErrorType } from './types/error-type.js';
 import { type FetchedResult, ResultUnavailableError } from './types/fetched-result.js';
 import { StepContext } from './types/step-context.js';
@@ -226,7 +226,12 @@ function completion(attempt: Attempt, result: StepHandlerResult, body: unknown, 
     error:
       errorType === null
         ? null
-        : { message: printable(result.errorMessage || 'Unknown error'), error_type: errorType, retryable, backtrace: null },
+        : {
+            message: printable(result.errorMessage || 'Unknown error'),
+            error_type: errorType,
+            retryable,
+            backtrace: null,
+          },
     orchestration_metadata: orchestrationMetadataToWire(result.orchestrationMetadata),
   };
 }

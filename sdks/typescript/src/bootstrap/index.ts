@@ -1,8 +1,8 @@
 /** The worker of this process, as functions. An argument `_module` has no effect: there is no native module to name. */
 
-import { PROTOCOL_VERSION, VERSION } from '../worker/version.js';
-import { WorkerServer, type ServerHealthCheckResult, type ServerStatus } from '../worker/worker-server.js';
 import type { WorkerServerConfig } from '../worker/settings.js';
+import { PROTOCOL_VERSION, VERSION } from '../worker/version.js';
+import { type ServerHealthCheckResult, type ServerStatus, WorkerServer } from '../worker/worker-server.js';
 
 /** How the worker is to run. */
 export type BootstrapConfig = WorkerServerConfig;

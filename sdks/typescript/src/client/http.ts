@@ -87,7 +87,9 @@ export class HttpConnection {
       };
       const fail = (error: Error) => {
         settle();
-        reject(error instanceof NoAnswerError ? error : new NoAnswerError(`no answer from ${this.url}: ${told(error)}`));
+        reject(
+          error instanceof NoAnswerError ? error : new NoAnswerError(`no answer from ${this.url}: ${told(error)}`),
+        );
       };
       const end = (reason: string) => request.destroy(new NoAnswerError(`no answer from ${this.url}: ${reason}`));
 

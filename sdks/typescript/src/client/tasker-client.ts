@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 
-import { type ServerOptions, requestHeaders, serverUrl } from './credentials.js';
+import { requestHeaders, type ServerOptions, serverUrl } from './credentials.js';
 import { errorIn, type HttpAnswer, HttpConnection, NoAnswerError, retryAfterSeconds } from './http.js';
 import type {
   CancelTaskResponse,

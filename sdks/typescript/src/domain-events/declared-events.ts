@@ -43,7 +43,9 @@ function declarationOf(wire: WireEventDeclaration): EventDeclaration {
   return {
     name: wire.name ?? '',
     ...(wire.condition ? { condition: wire.condition as EventCondition } : {}),
-    ...(wire.delivery_mode ? { deliveryMode: wire.delivery_mode as NonNullable<EventDeclaration['deliveryMode']> } : {}),
+    ...(wire.delivery_mode
+      ? { deliveryMode: wire.delivery_mode as NonNullable<EventDeclaration['deliveryMode']> }
+      : {}),
     ...(wire.publisher ? { publisher: wire.publisher } : {}),
     ...(wire.schema ? { schema: wire.schema } : {}),
   };

@@ -1,5 +1,4 @@
 export { conditionHolds, matchesPattern } from './matching.js';
-export { createFfiPollAdapter, InProcessDomainEventPoller } from './poller.js';
 export type {
   DomainEventCallback,
   DomainEventErrorCallback,
@@ -7,6 +6,7 @@ export type {
   DomainEventPollFunction,
   PollerStats,
 } from './poller.js';
+export { createFfiPollAdapter, InProcessDomainEventPoller } from './poller.js';
 export { BasePublisher, DefaultPublisher } from './publisher.js';
 export {
   DuplicatePublisherError,
@@ -15,9 +15,8 @@ export {
   PublisherValidationError,
   RegistryFrozenError,
 } from './publisher-registry.js';
-export { BaseSubscriber, SubscriberRegistry } from './subscriber.js';
 export type { SubscriberClass, SubscriberStats } from './subscriber.js';
-export { createDomainEvent, createStepEventContext, ffiEventToDomainEvent } from './types.js';
+export { BaseSubscriber, SubscriberRegistry } from './subscriber.js';
 export type {
   DomainEvent,
   DomainEventMetadata,
@@ -29,3 +28,4 @@ export type {
   StepEventContext,
   StepResult,
 } from './types.js';
+export { createDomainEvent, createStepEventContext, ffiEventToDomainEvent } from './types.js';

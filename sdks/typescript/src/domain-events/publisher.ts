@@ -10,11 +10,7 @@ export abstract class BasePublisher {
   abstract readonly publisherName: string;
 
   /** The event's payload; the step's result by default. */
-  transformPayload(
-    stepResult: StepResult,
-    _declaration?: EventDeclaration,
-    _context?: StepEventContext,
-  ): JsonObject {
+  transformPayload(stepResult: StepResult, _declaration?: EventDeclaration, _context?: StepEventContext): JsonObject {
     return stepResult.result ?? {};
   }
 

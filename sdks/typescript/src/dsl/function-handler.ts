@@ -9,6 +9,7 @@ import { isStepHandlerResult, StepHandlerResult } from '../types/step-handler-re
  * What a handler function is called with: one value for each of `depends` and `inputs`, and the context. The values are
  * the application's own: what a function says of their types is believed.
  */
+// biome-ignore lint/suspicious/noExplicitAny: with unknown, no function could say what it takes
 export type HandlerArgs<Parameter extends string = string> = { [P in Parameter]: any } & { context: StepContext };
 
 /** A handler as a function. */

@@ -1,25 +1,25 @@
 /** Events of a worker: what happens to it and to its steps. */
 
-export { TaskerEventEmitter, type EventListener } from './emitter.js';
+export { type EventListener, TaskerEventEmitter } from './emitter.js';
 export {
-  EventPoller,
   createEventPoller,
+  EventPoller,
   type EventPollerConfig,
-  type PollFunction,
   type PollerState,
+  type PollFunction,
 } from './event-poller.js';
 export { EventSystem, type EventSystemStats } from './event-system.js';
 export {
-  EventNames,
-  MetricsEventNames,
-  PollerEventNames,
-  StepEventNames,
-  WorkerEventNames,
   type EventName,
+  EventNames,
   type MetricsEventName,
+  MetricsEventNames,
   type PollerEventName,
+  PollerEventNames,
   type StepEventName,
+  StepEventNames,
   type WorkerEventName,
+  WorkerEventNames,
 } from './names.js';
 export type {
   ErrorPayload,

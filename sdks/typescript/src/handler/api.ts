@@ -250,7 +250,11 @@ export abstract class ApiHandler extends StepHandler {
 
 function isRequestOptions(value: QueryParams | RequestOptions): value is RequestOptions {
   const keys = Object.keys(value);
-  return keys.length > 0 && keys.every((key) => key === 'params' || key === 'headers') && Object.values(value).every(isObject);
+  return (
+    keys.length > 0 &&
+    keys.every((key) => key === 'params' || key === 'headers') &&
+    Object.values(value).every(isObject)
+  );
 }
 
 function withQuery(path: string, params: QueryParams): string {

@@ -234,6 +234,7 @@ export function applyBatchable<T extends object>(target: T): T & Batchable {
 export interface BatchableStepHandler extends Batchable {}
 
 /** The base of batch handlers, with all methods of {@link Batchable}. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are mixed in below
 export abstract class BatchableStepHandler extends StepHandler {
   override get capabilities(): string[] {
     return ['process', 'batchable'];

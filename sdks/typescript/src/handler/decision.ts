@@ -91,8 +91,8 @@ export class DecisionMixin implements DecisionCapable {
   }
 
   private marks(): JsonObject {
-    const { name, constructor, version } = this.decider as Decider & { constructor: { name: string } };
-    return { decision_handler: name ?? constructor.name, decision_version: version ?? '1.0.0' };
+    const { name, version } = this.decider;
+    return { decision_handler: name ?? this.decider.constructor.name, decision_version: version ?? '1.0.0' };
   }
 }
 

@@ -16,7 +16,10 @@ export interface HandlerDefinition {
 /** A handler definition in the form of a step event or of the wire. */
 export type HandlerDto =
   | WireHandler
-  | Pick<FfiStepEvent['stepDefinition'], 'handlerCallable' | 'handlerMethod' | 'handlerResolver' | 'handlerInitialization'>;
+  | Pick<
+      FfiStepEvent['stepDefinition'],
+      'handlerCallable' | 'handlerMethod' | 'handlerResolver' | 'handlerInitialization'
+    >;
 
 /** All ways to say which handler is meant. */
 export type HandlerSpec = string | HandlerDefinition | HandlerDto;

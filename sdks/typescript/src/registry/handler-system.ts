@@ -1,6 +1,6 @@
-import { HandlerRegistry } from './handler-registry.js';
 import type { ExecutableHandler, StepHandlerClass } from '../handler/step-handler.js';
 import type { HandlerSpec } from './handler-definition.js';
+import { HandlerRegistry } from './handler-registry.js';
 import { loadHandlers } from './load-handlers.js';
 import type { BaseResolver } from './resolver.js';
 import type { ResolverChain } from './resolver-chain.js';

@@ -17,10 +17,7 @@ export async function loadHandlers(path: string): Promise<StepHandlerClass[]> {
   const root = resolve(path);
   if (!existsSync(root)) throw new Error(`there are no handlers at ${path}: no such file or directory`);
   if (!(await stat(root)).isDirectory()) return handlersOfFile(root);
-  const indexed = [
-    ...(await handlersOfFirst(root, INDEXES)),
-    ...(await handlersOfFirst(root, DSL_INDEXES)),
-  ];
+  const indexed = [...(await handlersOfFirst(root, INDEXES)), ...(await handlersOfFirst(root, DSL_INDEXES))];
   return indexed.length > 0 ? indexed : handlersBelow(root);
 }
 

@@ -172,10 +172,7 @@ export function isCreateBatches(outcome: BatchProcessingOutcome): outcome is Cre
 }
 
 /** Adds up the results of batch workers; null entries are ignored, and at most `maxErrors` errors are kept. */
-export function aggregateBatchResults(
-  results: readonly Nullable<object>[],
-  maxErrors = 100,
-): BatchAggregationResult {
+export function aggregateBatchResults(results: readonly Nullable<object>[], maxErrors = 100): BatchAggregationResult {
   const present = results.filter(isObject);
   const sum = (key: string) => present.reduce((total, each) => total + numberOr(each[key], 0), 0);
   const errors = present.flatMap((each) => (Array.isArray(each['errors']) ? (each['errors'] as unknown[]) : []));

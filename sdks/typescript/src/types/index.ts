@@ -1,16 +1,3 @@
-export { ErrorType, isStandardErrorType, isTypicallyRetryable } from './error-type.js';
-export { StepHandlerResult } from './step-handler-result.js';
-export type { BackoffHint, OrchestrationMetadata, StepHandlerResultParams } from './step-handler-result.js';
-export { StepContext } from './step-context.js';
-export type { StepContextParams } from './step-context.js';
-export {
-  aggregateBatchResults,
-  createBatches,
-  createBatchWorkerContext,
-  isCreateBatches,
-  isNoBatches,
-  noBatches,
-} from './batch.js';
 export type {
   BatchAggregationResult,
   BatchAggregationScenario,
@@ -27,6 +14,17 @@ export type {
   RustBatchWorkerInputs,
   RustCursorConfig,
 } from './batch.js';
+export {
+  aggregateBatchResults,
+  createBatches,
+  createBatchWorkerContext,
+  isCreateBatches,
+  isNoBatches,
+  noBatches,
+} from './batch.js';
+export { ErrorType, isStandardErrorType, isTypicallyRetryable } from './error-type.js';
+export type { StepContextParams } from './step-context.js';
+export { StepContext } from './step-context.js';
 export type {
   FfiStepEvent,
   StepEventCheckpoint,
@@ -35,3 +33,5 @@ export type {
   StepEventTask,
   StepEventWorkflowStep,
 } from './step-event.js';
+export type { BackoffHint, OrchestrationMetadata, StepHandlerResultParams } from './step-handler-result.js';
+export { StepHandlerResult } from './step-handler-result.js';

@@ -1,5 +1,12 @@
-import type { JsonObject, LeaseItem, Nullable, WireDependencyResult, WireStepDefinition } from '../wire.js';
-import type { WireNamedTask, WireWorkflowStep } from '../wire.js';
+import type {
+  JsonObject,
+  LeaseItem,
+  Nullable,
+  WireDependencyResult,
+  WireNamedTask,
+  WireStepDefinition,
+  WireWorkflowStep,
+} from '../wire.js';
 import type { FetchedResult } from './fetched-result.js';
 import { setLazily } from './values.js';
 

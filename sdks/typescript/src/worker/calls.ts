@@ -3,7 +3,7 @@
 import {
   errorIn,
   type HttpAnswer,
-  HttpConnection,
+  type HttpConnection,
   type HttpRequest,
   NoAnswerError,
   retryAfterSeconds,

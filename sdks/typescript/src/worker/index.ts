@@ -9,17 +9,17 @@ export {
 export type { WorkerServerConfig } from './settings.js';
 export { ShutdownController, type ShutdownHandler } from './shutdown-controller.js';
 export {
-  StepExecutionSubscriber,
   type HandlerSource,
+  StepExecutionSubscriber,
   type StepExecutionSubscriberConfig,
 } from './step-execution-subscriber.js';
 export { PROTOCOL_VERSION, VERSION } from './version.js';
 export {
   createWorkerServer,
-  ServerStates,
-  WorkerServer,
   type ServerComponents,
   type ServerHealthCheckResult,
   type ServerState,
+  ServerStates,
   type ServerStatus,
+  WorkerServer,
 } from './worker-server.js';

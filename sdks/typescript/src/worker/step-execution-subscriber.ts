@@ -180,10 +180,13 @@ export class StepExecutionSubscriber {
     this.#errors += 1;
     const { error_type: errorType, message: errorMessage, retryable } = failure;
     const timedOut = errorType === 'handler_timeout';
-    this.#emitter.emit(
-      timedOut ? StepEventNames.STEP_EXECUTION_TIMEOUT : StepEventNames.STEP_EXECUTION_FAILED,
-      { ...described(lease), executionTimeMs, errorType, errorMessage, retryable },
-    );
+    this.#emitter.emit(timedOut ? StepEventNames.STEP_EXECUTION_TIMEOUT : StepEventNames.STEP_EXECUTION_FAILED, {
+      ...described(lease),
+      executionTimeMs,
+      errorType,
+      errorMessage,
+      retryable,
+    });
   }
 }
 

@@ -7,9 +7,9 @@ import {
   APIMixin,
   ApiHandler,
   ApiResponse,
-  StepHandler,
   applyAPI,
   defineApiHandler,
+  StepHandler,
   type StepHandlerResult,
 } from '@tasker-systems/tasker';
 import { makeContext, runHandler } from '@tasker-systems/tasker/testing';
@@ -64,8 +64,14 @@ describe('requests', () => {
       await api.post('/a');
       await api.delete('/a', { 'x-one': '1' });
     });
-    assert.deepEqual(seen.map(({ method }) => method), ['POST', 'PUT', 'PATCH', 'POST', 'DELETE']);
-    assert.deepEqual(seen.map(({ body }) => body), ['{"n":1}', '{"n":1}', 'plain', '', '']);
+    assert.deepEqual(
+      seen.map(({ method }) => method),
+      ['POST', 'PUT', 'PATCH', 'POST', 'DELETE'],
+    );
+    assert.deepEqual(
+      seen.map(({ body }) => body),
+      ['{"n":1}', '{"n":1}', 'plain', '', ''],
+    );
     assert.equal(seen[0]?.headers['content-type'], 'application/json');
     assert.equal(seen[1]?.headers['content-type'], 'application/merge-patch+json');
     assert.match(String(seen[2]?.headers['content-type']), /^text\/plain/);

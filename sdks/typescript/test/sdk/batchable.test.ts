@@ -3,17 +3,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  applyBatchable,
   BatchableMixin,
   BatchableStepHandler,
-  StepHandler,
-  applyBatchable,
-  createBatchWorkerContext,
   createBatches,
+  createBatchWorkerContext,
   defineBatchAnalyzer,
   defineBatchWorker,
   isCreateBatches,
   isNoBatches,
   noBatches,
+  StepHandler,
 } from '@tasker-systems/tasker';
 import { makeContext, runHandler } from '@tasker-systems/tasker/testing';
 
@@ -98,7 +98,10 @@ describe('a worker', () => {
     const inputs = { cursor: CURSOR, batch_metadata: { cursor_field: 'id' } };
     const context = batchable.getBatchContext(makeContext({ stepInputs: inputs }));
     assert.deepEqual(context?.cursor, { startCursor: 100, endCursor: 200, stepSize: 100, metadata: {} });
-    assert.deepEqual([context?.batchId, context?.batchSize, context?.batchIndex, context?.totalBatches], ['002', 100, 0, 1]);
+    assert.deepEqual(
+      [context?.batchId, context?.batchSize, context?.batchIndex, context?.totalBatches],
+      ['002', 100, 0, 1],
+    );
     assert.deepEqual(context?.batchMetadata, { cursor_field: 'id' });
     for (const place of ['stepConfig', 'inputData', 'stepInputs']) {
       const data = { batch_context: { batch_id: 'x', start_cursor: 1, end_cursor: 3, batch_index: 4 } };

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  applyDecision,
   DecisionHandler,
   DecisionMixin,
   DecisionStepHandler,
   DecisionType,
-  StepHandler,
-  applyDecision,
   defineDecisionHandler,
+  StepHandler,
 } from '@tasker-systems/tasker';
 import { makeContext, runHandler } from '@tasker-systems/tasker/testing';
 
@@ -36,7 +36,12 @@ class Route extends DecisionHandler {
 
   noneWithOutcome() {
     const routingContext = { tier: 1 };
-    return this.decisionNoBranches({ decisionType: DecisionType.NO_BRANCHES, nextStepNames: [], reason: 'r', routingContext });
+    return this.decisionNoBranches({
+      decisionType: DecisionType.NO_BRANCHES,
+      nextStepNames: [],
+      reason: 'r',
+      routingContext,
+    });
   }
 }
 

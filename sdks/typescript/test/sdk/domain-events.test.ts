@@ -5,18 +5,18 @@ import { afterEach, describe, it } from 'node:test';
 import {
   BasePublisher,
   BaseSubscriber,
+  createDomainEvent,
+  createFfiPollAdapter,
+  createStepEventContext,
   DefaultPublisher,
+  type DomainEvent,
+  type FfiDomainEvent,
   InProcessDomainEventPoller,
   PublisherRegistry,
   PublisherValidationError,
   StepHandlerResult,
-  SubscriberRegistry,
-  createDomainEvent,
-  createFfiPollAdapter,
-  createStepEventContext,
-  type DomainEvent,
-  type FfiDomainEvent,
   type StepResult,
+  SubscriberRegistry,
 } from '@tasker-systems/tasker';
 import { EventCapture } from '@tasker-systems/tasker/testing';
 import { executeLease } from '../../src/execution.js';
@@ -175,7 +175,10 @@ describe('a poller', () => {
       poller.subscribe('b', () => Promise.reject(new Error('async')));
     });
     await new Promise(setImmediate);
-    assert.deepEqual(errors, [['sync', 'a'], ['async', 'b']]);
+    assert.deepEqual(errors, [
+      ['sync', 'a'],
+      ['async', 'b'],
+    ]);
   });
 
   it('goes on after its poll function threw', async () => {
@@ -217,7 +220,14 @@ describe('a poller', () => {
   });
 
   it('takes events with the keys of other runtimes', () => {
-    const metadata = { taskUuid: 't', stepUuid: null, namespace: 'n', correlationId: 'c', firedAt: 'now', firedBy: 'p' };
+    const metadata = {
+      taskUuid: 't',
+      stepUuid: null,
+      namespace: 'n',
+      correlationId: 'c',
+      firedAt: 'now',
+      firedBy: 'p',
+    };
     const foreign: FfiDomainEvent = { eventId: 'e', eventName: 'a', metadata, payload: { x: 1 } };
     const converted = createFfiPollAdapter(() => foreign)();
     assert.equal(converted?.metadata.publisher, 'p');
@@ -254,8 +264,14 @@ describe('subscribers', () => {
     });
     await new Promise(setImmediate);
     registry.stopAll();
-    assert.deepEqual(seen.filter((line) => line.startsWith('before')), ['before order.created', 'before order.ignored']);
-    assert.deepEqual(seen.filter((line) => !line.startsWith('before')), ['handle order.created', 'after order.created']);
+    assert.deepEqual(
+      seen.filter((line) => line.startsWith('before')),
+      ['before order.created', 'before order.ignored'],
+    );
+    assert.deepEqual(
+      seen.filter((line) => !line.startsWith('before')),
+      ['handle order.created', 'after order.created'],
+    );
     assert.deepEqual(registry.stats, {
       started: false,
       subscriberCount: 1,
@@ -291,7 +307,10 @@ describe('events that a template declares for a step', () => {
     { name: 'order.ended', condition: 'always' },
   ];
 
-  async function publishedFor(result: StepHandlerResult, signal = new AbortController().signal): Promise<DomainEvent[]> {
+  async function publishedFor(
+    result: StepHandlerResult,
+    signal = new AbortController().signal,
+  ): Promise<DomainEvent[]> {
     const capture = new EventCapture().subscribeTo('order.*');
     const handler = { name: 'h', version: '1', capabilities: [], configSchema: () => null, call: async () => result };
     const lease = makeLease({ callable: 'h', events });
@@ -302,12 +321,18 @@ describe('events that a template declares for a step', () => {
 
   it('are published as its outcome says', async () => {
     const published = await publishedFor(StepHandlerResult.success({ amount: 5 }));
-    assert.deepEqual(published.map(({ eventName }) => eventName), ['order.charged', 'order.ended']);
+    assert.deepEqual(
+      published.map(({ eventName }) => eventName),
+      ['order.charged', 'order.ended'],
+    );
     assert.deepEqual(published[0]?.payload, { amount: 5 });
     const { taskUuid, stepUuid, stepName, namespace } = published[0]?.metadata ?? {};
     assert.deepEqual([taskUuid, stepUuid, stepName, namespace], ['task', 'step', 'charge', 'shop']);
     const failed = await publishedFor(StepHandlerResult.failure('bad'));
-    assert.deepEqual(failed.map(({ eventName }) => eventName), ['order.failed', 'order.ended']);
+    assert.deepEqual(
+      failed.map(({ eventName }) => eventName),
+      ['order.failed', 'order.ended'],
+    );
   });
 
   it('are not published for checkpoints, nor for a result that is dropped', async () => {

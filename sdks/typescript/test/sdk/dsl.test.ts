@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { HandlerRegistry, ResolverChain, StepHandlerResult, defineHandler } from '@tasker-systems/tasker';
+import { defineHandler, HandlerRegistry, ResolverChain, StepHandlerResult } from '@tasker-systems/tasker';
 import { makeContext, runHandler } from '@tasker-systems/tasker/testing';
 
 describe('a handler function', () => {
@@ -17,7 +17,10 @@ describe('a handler function', () => {
   it('gets dependencies, inputs and the context', async () => {
     const options = { depends: { cart: 'validate', gone: 'absent' }, inputs: { id: 'order_id', missing: 'missing' } };
     const Charge = defineHandler('args', options, (args) => ({ ...args, context: args.context.stepUuid }));
-    const context = makeContext({ inputData: { order_id: 7 }, dependencyResults: { validate: { result: { total: 5 } } } });
+    const context = makeContext({
+      inputData: { order_id: 7 },
+      dependencyResults: { validate: { result: { total: 5 } } },
+    });
     assert.deepEqual((await runHandler(Charge, context)).result, {
       cart: { total: 5 },
       gone: null,
@@ -29,7 +32,13 @@ describe('a handler function', () => {
 
   it('may return a result of its own', async () => {
     const failure = StepHandlerResult.failure('bad', 'mine', false);
-    assert.equal(await runHandler(defineHandler('own_result', {}, () => failure), makeContext()), failure);
+    assert.equal(
+      await runHandler(
+        defineHandler('own_result', {}, () => failure),
+        makeContext(),
+      ),
+      failure,
+    );
   });
 
   it('fails with the class of what it threw', async () => {

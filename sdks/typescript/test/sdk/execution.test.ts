@@ -4,20 +4,24 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   BatchableMixin,
-  HandlerRegistry,
-  StepHandler,
-  StepHandlerResult,
   type ExecutableHandler,
   type HandlerDefinition,
+  HandlerRegistry,
   type StepContext,
+  StepHandler,
+  StepHandlerResult,
   type WireResult,
 } from '@tasker-systems/tasker';
 import { executeLease, handlerTimeout, workerShutdown } from '../../src/execution.js';
-import { checkpointOf, completionOf, makeLease, type LeaseOptions } from './support.js';
+import { checkpointOf, completionOf, type LeaseOptions, makeLease } from './support.js';
 
 type Call = (context: StepContext) => unknown;
 
-function run(call: Call, lease: Partial<LeaseOptions> = {}, signal = new AbortController().signal): Promise<WireResult> {
+function run(
+  call: Call,
+  lease: Partial<LeaseOptions> = {},
+  signal = new AbortController().signal,
+): Promise<WireResult> {
   class Subject extends StepHandler {
     static override handlerName = 'subject';
     static override handlerVersion = '3.1.0';
@@ -171,11 +175,7 @@ describe('executing a lease', () => {
     const circular: Record<string, unknown> = {};
     circular['self'] = circular;
     const yielded = new BatchableMixin().checkpointYield(10n, 1);
-    for (const value of [
-      StepHandlerResult.success(circular),
-      StepHandlerResult.success({}, { amount: 1n }),
-      yielded,
-    ]) {
+    for (const value of [StepHandlerResult.success(circular), StepHandlerResult.success({}, { amount: 1n }), yielded]) {
       const result = completionOf(await run(() => value));
       assert.equal(result.success, false);
       assert.equal(result.status, 'error');

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import * as tasker from '@tasker-systems/tasker';
 import * as events from '@tasker-systems/tasker/events';
 import * as testing from '@tasker-systems/tasker/testing';
-import * as tasker from '@tasker-systems/tasker';
 
 const VALUES = `
   StepHandler ApiHandler ApiResponse DecisionHandler DecisionType BatchableMixin applyBatchable APIMixin

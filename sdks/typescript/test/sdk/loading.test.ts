@@ -104,7 +104,10 @@ describe('loading fails', () => {
 
   it('if a module is broken, and names it', async () => {
     const root = directoryOf({ 'broken.mjs': 'throw new Error("bad config")' });
-    await assert.rejects(new HandlerSystem().loadFromPath(root), /cannot load handlers from broken.mjs: Error: bad config/);
+    await assert.rejects(
+      new HandlerSystem().loadFromPath(root),
+      /cannot load handlers from broken.mjs: Error: bad config/,
+    );
   });
 });
 

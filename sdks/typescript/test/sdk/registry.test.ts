@@ -4,23 +4,23 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   ClassLookupResolver,
+  type ExecutableHandler,
   ExplicitMappingResolver,
+  effectiveMethod,
+  fromCallable,
+  fromDto,
+  type HandlerDefinition,
   HandlerRegistry,
   HandlerSystem,
+  hasResolverHint,
   MethodDispatchError,
   MethodDispatchWrapper,
+  normalizeToDefinition,
   RegistryResolver,
   ResolverChain,
   ResolverNotFoundError,
   StepHandler,
-  effectiveMethod,
-  fromCallable,
-  fromDto,
-  hasResolverHint,
-  normalizeToDefinition,
   usesMethodDispatch,
-  type ExecutableHandler,
-  type HandlerDefinition,
 } from '@tasker-systems/tasker';
 import { makeContext } from '@tasker-systems/tasker/testing';
 
@@ -50,7 +50,12 @@ describe('a handler definition', () => {
   it('comes from a callable, from the wire, or from an event', () => {
     const initialization = { a: 1 };
     const full = { callable: 'c', method: 'm', resolver: 'r', initialization };
-    const event = { handlerCallable: 'c', handlerMethod: 'm', handlerResolver: 'r', handlerInitialization: initialization };
+    const event = {
+      handlerCallable: 'c',
+      handlerMethod: 'm',
+      handlerResolver: 'r',
+      handlerInitialization: initialization,
+    };
     assert.deepEqual(fromCallable('c'), { callable: 'c', method: null, resolver: null, initialization: {} });
     assert.deepEqual(fromDto(full), full);
     assert.deepEqual(fromDto(event), full);
@@ -60,7 +65,10 @@ describe('a handler definition', () => {
 
   it('takes an empty method or resolver for none', () => {
     const empty = { callable: 'c', method: '', resolver: '' };
-    assert.deepEqual([effectiveMethod(empty), usesMethodDispatch(empty), hasResolverHint(empty)], ['call', false, false]);
+    assert.deepEqual(
+      [effectiveMethod(empty), usesMethodDispatch(empty), hasResolverHint(empty)],
+      ['call', false, false],
+    );
     const full = { callable: 'c', method: 'm', resolver: 'r' };
     assert.deepEqual([effectiveMethod(full), usesMethodDispatch(full), hasResolverHint(full)], ['m', true, true]);
   });
@@ -148,7 +156,10 @@ describe('a registry', () => {
     assert.equal(system.getResolverChain(), registry.getResolverChain());
     assert.deepEqual(system.debugInfo(), registry.debugInfo());
     assert.deepEqual(await system.listResolvers(), await registry.listResolvers());
-    assert.deepEqual([system.handlerCount(), system.listHandlers(), system.isRegistered('billing')], [1, ['billing'], true]);
+    assert.deepEqual(
+      [system.handlerCount(), system.listHandlers(), system.isRegistered('billing')],
+      [1, ['billing'], true],
+    );
     system.addResolver(new ExplicitMappingResolver('mine'));
     assert.equal(registry.getResolver('mine'), system.getResolver('mine'));
     assert.equal(system.unregister('billing'), true);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { StepContext, type FfiStepEvent } from '@tasker-systems/tasker';
+import { type FfiStepEvent, StepContext } from '@tasker-systems/tasker';
 import { makeContext, makeStepEvent } from '@tasker-systems/tasker/testing';
 
 describe('a context', () => {

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   ErrorType,
+  isStandardErrorType,
+  isTypicallyRetryable,
   PermanentError,
   RetryableError,
   StepHandler,
   StepHandlerResult,
-  isStandardErrorType,
-  isTypicallyRetryable,
 } from '@tasker-systems/tasker';
 import { makeContext, runHandler } from '@tasker-systems/tasker/testing';
 
@@ -44,7 +44,10 @@ describe('a handler', () => {
     const { errorType, retryable, metadata, errorCode, result } = new Charge().fails();
     assert.deepEqual([errorType, retryable, metadata, errorCode, result], ['handler_error', true, {}, null, null]);
     const chosen = new Charge().fails('mine', false, { k: 1 }, 'E1');
-    assert.deepEqual([chosen.errorType, chosen.retryable, chosen.metadata, chosen.errorCode], ['mine', false, { k: 1 }, 'E1']);
+    assert.deepEqual(
+      [chosen.errorType, chosen.retryable, chosen.metadata, chosen.errorCode],
+      ['mine', false, { k: 1 }, 'E1'],
+    );
   });
 });
 
@@ -64,8 +67,14 @@ describe('a result', () => {
   });
 
   it('is a success or a failure', () => {
-    assert.deepEqual([StepHandlerResult.success({}).isSuccess(), StepHandlerResult.success({}).isFailure()], [true, false]);
-    assert.deepEqual([StepHandlerResult.failure('x').isSuccess(), StepHandlerResult.failure('x').isFailure()], [false, true]);
+    assert.deepEqual(
+      [StepHandlerResult.success({}).isSuccess(), StepHandlerResult.success({}).isFailure()],
+      [true, false],
+    );
+    assert.deepEqual(
+      [StepHandlerResult.failure('x').isSuccess(), StepHandlerResult.failure('x').isFailure()],
+      [false, true],
+    );
   });
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DefaultPublisher, StepHandler, StepHandlerResult, type StepContext } from '@tasker-systems/tasker';
+import { DefaultPublisher, type StepContext, StepHandler, StepHandlerResult } from '@tasker-systems/tasker';
 import {
   EventCapture,
   MockEventPublisher,
@@ -18,12 +18,20 @@ const RESULT = { success: true, result: { a: 1 } };
 describe('a context for a test', () => {
   it('is empty unless the test says otherwise', () => {
     const context = makeContext();
-    assert.deepEqual([context.inputData, context.dependencyResults, context.stepConfig, context.stepInputs], [{}, {}, {}, {}]);
+    assert.deepEqual(
+      [context.inputData, context.dependencyResults, context.stepConfig, context.stepInputs],
+      [{}, {}, {}, {}],
+    );
     assert.deepEqual([context.retryCount, context.maxRetries, context.hasCheckpoint()], [0, 3, false]);
   });
 
   it('has what the test says, in its event, too', () => {
-    const context = makeContext({ inputData: { a: 1 }, retryCount: 2, checkpoint: { cursor: 5 }, signal: AbortSignal.abort() });
+    const context = makeContext({
+      inputData: { a: 1 },
+      retryCount: 2,
+      checkpoint: { cursor: 5 },
+      signal: AbortSignal.abort(),
+    });
     assert.deepEqual(context.event.task.context, { a: 1 });
     assert.equal(context.event.workflowStep.attempts, 2);
     assert.deepEqual([context.checkpointCursor, context.isRetry(), context.isCancelled], [5, true, true]);
@@ -52,7 +60,14 @@ describe('results for comparison', () => {
       success: true,
       status: 'completed',
       result: { a: 1 },
-      metadata: { handler_version: null, retryable: false, custom: {}, error_code: null, error_type: null, context: {} },
+      metadata: {
+        handler_version: null,
+        retryable: false,
+        custom: {},
+        error_code: null,
+        error_type: null,
+        context: {},
+      },
       error: null,
       orchestration_metadata: null,
     });
@@ -87,7 +102,10 @@ describe('an event capture', () => {
     const waiting = capture.waitForEvents(1);
     new DefaultPublisher().publish({ eventName: 'payment.done', stepResult: RESULT });
     new DefaultPublisher().publish({ eventName: 'order.created', stepResult: RESULT });
-    assert.deepEqual((await waiting).map(({ eventName }) => eventName), ['order.created']);
+    assert.deepEqual(
+      (await waiting).map(({ eventName }) => eventName),
+      ['order.created'],
+    );
     assert.equal(capture.eventsByName('order.created').length, 1);
     capture.clear();
     await assert.rejects(capture.waitForEvents(1, 10), /waited 10 ms for 1 events, there are 0/);

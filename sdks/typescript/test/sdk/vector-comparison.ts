@@ -23,7 +23,11 @@ export interface Expectation {
 }
 
 /** Fails unless a result is what is expected; `isWireResult` tells whether it is what is sent to the server. */
-export function assertExpected(result: Json, { expect, include = [], absent = [] }: Expectation, isWireResult: boolean): void {
+export function assertExpected(
+  result: Json,
+  { expect, include = [], absent = [] }: Expectation,
+  isWireResult: boolean,
+): void {
   const open = new Set(isWireResult ? OPEN_IN_WIRE_RESULTS : []);
   const actual = throughJson(result);
   compare(actual, expect, '', (pointer) => open.has(pointer) || include.some((each) => isAtOrBelow(pointer, each)));
@@ -49,7 +53,12 @@ function compare(actual: Json, expected: Json, pointer: string, isOpen: (pointer
   }
 }
 
-function compareObjects(actual: Json, expected: JsonObject, pointer: string, isOpen: (pointer: string) => boolean): void {
+function compareObjects(
+  actual: Json,
+  expected: JsonObject,
+  pointer: string,
+  isOpen: (pointer: string) => boolean,
+): void {
   assert.ok(isObject(actual), `an object is expected at ${pointer}, there is ${JSON.stringify(actual)}`);
   const more = isOpen(pointer) ? [] : Object.keys(actual).filter((key) => !Object.hasOwn(expected, key));
   for (const key of [...Object.keys(expected), ...more]) {
@@ -60,11 +69,17 @@ function compareObjects(actual: Json, expected: JsonObject, pointer: string, isO
 }
 
 function comparedAsText(actual: Json, expected: JsonObject, pointer: string): boolean {
-  const { $contains, $excludes, $length } = expected as { $contains?: string[]; $excludes?: string[]; $length?: number };
+  const { $contains, $excludes, $length } = expected as {
+    $contains?: string[];
+    $excludes?: string[];
+    $length?: number;
+  };
   if ($contains === undefined && $excludes === undefined && $length === undefined) return false;
   assert.ok(typeof actual === 'string', `a text is expected at ${pointer}`);
-  for (const part of $contains ?? []) assert.ok(actual.includes(part), `'${actual}' at ${pointer} must contain '${part}'`);
-  for (const part of $excludes ?? []) assert.ok(!actual.includes(part), `'${actual}' at ${pointer} must not contain it`);
+  for (const part of $contains ?? [])
+    assert.ok(actual.includes(part), `'${actual}' at ${pointer} must contain '${part}'`);
+  for (const part of $excludes ?? [])
+    assert.ok(!actual.includes(part), `'${actual}' at ${pointer} must not contain it`);
   if ($length !== undefined) assert.equal([...actual].length, $length, `length at ${pointer}`);
   return true;
 }

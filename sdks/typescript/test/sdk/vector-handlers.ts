@@ -4,15 +4,15 @@ import {
   BatchableStepHandler,
   Decision,
   DecisionHandler,
-  HandlerRegistry,
-  PermanentError,
-  RetryableError,
-  StepHandler,
-  StepHandlerResult,
   defineBatchAnalyzer,
   defineDecisionHandler,
   defineHandler,
+  HandlerRegistry,
+  PermanentError,
+  RetryableError,
   type StepContext,
+  StepHandler,
+  StepHandlerResult,
 } from '@tasker-systems/tasker';
 import { ProcessOrderHandler } from '../seed/process_order_handler.js';
 
@@ -151,7 +151,10 @@ export function fixtureRegistry(): HandlerRegistry {
   defineHandler('dsl_throw_generic', {}, async () => {
     throw new Error('boom');
   });
-  const inject = { depends: { cart: 'validate', gone: 'absent' }, inputs: { order_id: 'order_id', missing: 'missing' } };
+  const inject = {
+    depends: { cart: 'validate', gone: 'absent' },
+    inputs: { order_id: 'order_id', missing: 'missing' },
+  };
   defineHandler('dsl_inject', inject, ({ cart, gone, order_id, missing }) => ({ cart, gone, order_id, missing }));
   defineDecisionHandler('dsl_decision', {}, ({ context }) => {
     const { steps, routing_context, skip } = configOf(context);

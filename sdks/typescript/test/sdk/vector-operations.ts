@@ -3,25 +3,25 @@
 import type { RequestListener } from 'node:http';
 import {
   ApiHandler,
-  BasePublisher,
-  BatchableMixin,
-  HandlerRegistry,
-  PublisherRegistry,
-  ResolverChain,
-  StepContext,
-  StepHandler,
-  TaskerClient,
+  type ApiResponse,
   aggregateBatchResults,
+  BasePublisher,
+  type BaseResolver,
+  BatchableMixin,
   conditionHolds,
   createBatches,
   detectAggregationScenario,
-  matchesPattern,
-  type ApiResponse,
-  type BaseResolver,
   type EventCondition,
+  HandlerRegistry,
   type LeaseItem,
+  matchesPattern,
+  PublisherRegistry,
+  ResolverChain,
   type RustCursorConfig,
+  StepContext,
+  StepHandler,
   type StepHandlerResult,
+  TaskerClient,
 } from '@tasker-systems/tasker';
 import { executeLease, handlerTimeout, workerShutdown } from '../../src/execution.js';
 import { stepEventFromLease } from '../../src/types/step-event.js';
@@ -76,7 +76,11 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       (url) => executeApi(lease, url),
     ),
   api_connection_error: async (lease) => executeApi(lease, await unusedUrl()),
-  api_timeout: (lease) => withServer(() => {}, (url) => executeApi(lease, url, FetchOrderInTime)),
+  api_timeout: (lease) =>
+    withServer(
+      () => {},
+      (url) => executeApi(lease, url, FetchOrderInTime),
+    ),
   cursor_ranges: (_, total: number, size: number, most?: number) =>
     batchable.createCursorRanges(total, size, 1, most).map(({ startCursor, endCursor }) => [startCursor, endCursor]),
   cursor_configs: (_, total: number, workers: number) =>
@@ -110,7 +114,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   aggregate_batch_results: (_, results: (object | null)[], most?: number) => aggregateBatchResults(results, most),
   resolver_order: async (_, resolvers: [string, number][]) => {
     const asked: string[] = [];
-    const chain = ResolverChain.withResolvers(resolvers.map(([name, priority]) => blindResolver(name, priority, asked)));
+    const chain = ResolverChain.withResolvers(
+      resolvers.map(([name, priority]) => blindResolver(name, priority, asked)),
+    );
     await chain.resolve({ callable: 'x' });
     return asked;
   },

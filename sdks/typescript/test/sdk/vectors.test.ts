@@ -46,7 +46,11 @@ describe('the conformance vectors', () => {
 
   after(() => {
     const areas = new Set(own.map((vector) => vector.area));
-    assert.deepEqual([...areas].filter((area) => !ranIn.has(area)), [], 'in these areas nothing ran');
+    assert.deepEqual(
+      [...areas].filter((area) => !ranIn.has(area)),
+      [],
+      'in these areas nothing ran',
+    );
     assert.ok(areas.size >= 10, `there are only ${areas.size} areas`);
   });
 });

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-
-import { TaskerClient, TaskerClientError } from '../../src/client/index.js';
 import { requestHeaders } from '../../src/client/credentials.js';
 import { HttpConnection, retryAfterSeconds } from '../../src/client/http.js';
+import { TaskerClient, TaskerClientError } from '../../src/client/index.js';
 import type { Answer } from './fake-server.js';
 import { startServer } from './running-worker.js';
 
 const NOT_FOUND: Answer = { status: 404, body: { error: { code: 'NOT_FOUND', message: 'Resource not found' } } };
-const AWAY: Answer = { status: 503, headers: { 'retry-after': '0' }, body: { error: { code: 'AWAY', message: 'later' } } };
+const AWAY: Answer = {
+  status: 503,
+  headers: { 'retry-after': '0' },
+  body: { error: { code: 'AWAY', message: 'later' } },
+};
 
 test('a task that is created with only a name has the defaults', async (t) => {
   const server = await startServer(t);
@@ -37,13 +40,13 @@ test('every method asks for what it is named after', async (t) => {
   const server = await startServer(t);
   const client = new TaskerClient({ baseUrl: `${server.url}/`, token: 'secret' });
   server.answerNext('/v1/tasks?page=3&per_page=20&namespace=shop&status=complete', {
-    body: { tasks: [], pagination: { page: 3, per_page: 20, total_count: 45, total_pages: 3, has_next: false, has_previous: true } },
+    body: {
+      tasks: [],
+      pagination: { page: 3, per_page: 20, total_count: 45, total_pages: 3, has_next: false, has_previous: true },
+    },
   });
   const { pagination } = await client.listTasks({ limit: 20, offset: 40, namespace: 'shop', status: 'complete' });
-  assert.deepEqual(
-    [pagination.total, pagination.limit, pagination.offset, pagination.has_more],
-    [45, 20, 40, false],
-  );
+  assert.deepEqual([pagination.total, pagination.limit, pagination.offset, pagination.has_more], [45, 20, 40, false]);
   server.answerNext('/health', { body: { status: 'healthy' } });
   assert.deepEqual(await client.healthCheck(), { healthy: true });
   await client.getTask('t/1');
@@ -112,7 +115,10 @@ test('a call that takes too long has failed', async (t) => {
   const connection = new HttpConnection(server.url);
   const body = JSON.stringify({ limit: 1, wait_seconds: 5 });
   const call = connection.send({ method: 'POST', path: '/v1/worker/w1/lease', body, timeoutMs: 50 });
-  await assert.rejects(call, { name: 'NoAnswerError', message: `no answer from ${server.url}: no answer within 50 ms` });
+  await assert.rejects(call, {
+    name: 'NoAnswerError',
+    message: `no answer from ${server.url}: no answer within 50 ms`,
+  });
   connection.close();
 });
 
@@ -135,7 +141,13 @@ test('Retry-After is seconds or a date', () => {
       Date.parse('2030-01-31T08:00:00Z'),
     );
   assert.deepEqual(
-    [after('7'), after('Thu, 31 Jan 2030 08:00:05 GMT'), after('Thu, 31 Jan 2030 07:00:00 GMT'), after('soon'), after()],
+    [
+      after('7'),
+      after('Thu, 31 Jan 2030 08:00:05 GMT'),
+      after('Thu, 31 Jan 2030 07:00:00 GMT'),
+      after('soon'),
+      after(),
+    ],
     [7, 5, 0, null, null],
   );
 });

@@ -51,7 +51,12 @@ export function leaseOf(
     task_uuid: `${STEP_UUID}${'0'.repeat(12)}`,
     attempt: 1,
     task_sequence_step: {
-      task: { task: { context: { ...more.context } }, task_name: 'work', namespace_name: 'test', task_version: '1.0.0' },
+      task: {
+        task: { context: { ...more.context } },
+        task_name: 'work',
+        namespace_name: 'test',
+        task_version: '1.0.0',
+      },
       workflow_step: { workflow_step_uuid: step_uuid, name: `step-${id}`, attempts: 0, max_attempts: 3 },
       dependency_results: {},
       step_definition: {

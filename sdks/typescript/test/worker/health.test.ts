@@ -21,7 +21,10 @@ test('health checks say whether steps are taken', async (t) => {
   const gate = new Gate();
   const { server, worker } = await startWorker(t, [echo, gate.handler], { ...HEALTH, shutdownTimeoutMs: 10_000 });
   const status = async (path: string) => (await fetch(`http://127.0.0.1:${worker.healthPort}${path}`)).status;
-  assert.deepEqual(await Promise.all(['/health', '/health/live', '/health/ready', '/other'].map(status)), [200, 200, 200, 404]);
+  assert.deepEqual(
+    await Promise.all(['/health', '/health/live', '/health/ready', '/other'].map(status)),
+    [200, 200, 200, 404],
+  );
   server.offer(leaseOf(1, 'gate'));
   await until('the handler runs', () => gate.started.length === 1);
   const stopping = worker.shutdown();

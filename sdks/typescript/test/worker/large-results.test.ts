@@ -47,12 +47,19 @@ test('what one handler does to a result, no other one sees', async (t) => {
   server.results.set('analyze', [7]);
   server.offer(...[1, 2, 3, 4].map((id) => lazyLease(id, 'changes')));
   await until('all steps are done', () => server.recorded.length === 4);
-  assert.deepEqual(server.recorded.map(({ result }) => result), Array(4).fill({ rows: [7, 1] }));
+  assert.deepEqual(
+    server.recorded.map(({ result }) => result),
+    Array(4).fill({ rows: [7, 1] }),
+  );
 });
 
 test('a task that was re-run has other results', async (t) => {
   const { server } = await startWorker(t, [reads]);
-  for (const [id, reruns, result] of [[1, 0, 'first'], [2, 1, 'second'], [3, 1, 'unheard of']] as const) {
+  for (const [id, reruns, result] of [
+    [1, 0, 'first'],
+    [2, 1, 'second'],
+    [3, 1, 'unheard of'],
+  ] as const) {
     server.results.set('analyze', result);
     server.offer(lazyLease(id, 'reads', { reruns }));
     await until('the step is done', () => server.resultOf(id) !== undefined);
@@ -112,7 +119,10 @@ test('a lost lease is noticed by the call for its result, and others ask for the
   server.offer(lazyLease(1), lazyLease(2));
   await until('the other step is done', () => server.recorded.length === 1);
   assert.deepEqual(server.resultOf(2)?.result, { names: ['analyze'], seen: 'large' });
-  assert.deepEqual(server.bodiesOf('results').map((body) => body['lease_id']), [1, 2]);
+  assert.deepEqual(
+    server.bodiesOf('results').map((body) => body['lease_id']),
+    [1, 2],
+  );
 });
 
 test('a worker that the server does not know any more registers again and stops what waited', async (t) => {

@@ -33,7 +33,10 @@ for (const reason of ['lost', 'cancelled'] as const) {
     gate.open();
     server.offer(leaseOf(2, 'echo'));
     await until('its slot runs the next one', () => server.resultOf(2) !== undefined);
-    assert.equal(server.callsOf('report').some((call) => call.text.includes('"lease_id":1,')), false);
+    assert.equal(
+      server.callsOf('report').some((call) => call.text.includes('"lease_id":1,')),
+      false,
+    );
   });
 }
 

@@ -34,7 +34,13 @@ test('lines that weigh less than the level are not written', () => {
     logDebug('a');
     logWarn('b');
   };
-  for (const [level, lines] of [['debug', 2], ['warn', 1], ['error', 0], ['off', 0], ['debug,hyper=off', 2]] as const) {
+  for (const [level, lines] of [
+    ['debug', 2],
+    ['warn', 1],
+    ['error', 0],
+    ['off', 0],
+    ['debug,hyper=off', 2],
+  ] as const) {
     configureLogging({ level, format: 'json' });
     assert.equal(written(both).split('\n').length - 1, lines, level);
   }

@@ -2,7 +2,7 @@
 
 import type { TestContext } from 'node:test';
 
-import { StepHandler, type StepContext, type StepHandlerClass, StepHandlerResult } from '../../src/index.js';
+import { type StepContext, StepHandler, type StepHandlerClass, StepHandlerResult } from '../../src/index.js';
 import { WorkerServer } from '../../src/worker/index.js';
 import type { WorkerServerConfig } from '../../src/worker/settings.js';
 import { FakeServer } from './fake-server.js';

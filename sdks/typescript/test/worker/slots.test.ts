@@ -58,7 +58,10 @@ test('a lost step takes its waiting result along', () => {
   slots.end(1, ending());
   slots.end(2, ending());
   assert.deepEqual(slots.forget([1]), []);
-  assert.deepEqual(slots.takeEnded(10, 1000).map((attempt) => attempt.lease.lease_id), [2]);
+  assert.deepEqual(
+    slots.takeEnded(10, 1000).map((attempt) => attempt.lease.lease_id),
+    [2],
+  );
 });
 
 test('forgetting tells which handlers were still running', () => {
@@ -90,7 +93,10 @@ test('what could not be reported is reported first, unless it was lost meanwhile
   slots.end(3, ending());
   slots.forget([1]);
   slots.putBack(batch);
-  assert.deepEqual(slots.takeEnded(10, 1000).map((attempt) => attempt.lease.lease_id), [2, 3]);
+  assert.deepEqual(
+    slots.takeEnded(10, 1000).map((attempt) => attempt.lease.lease_id),
+    [2, 3],
+  );
 });
 
 test('a worker has at least one slot', () => {

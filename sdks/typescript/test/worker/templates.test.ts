@@ -24,7 +24,9 @@ function files(test: TestContext, ...names: string[]): string {
 
 function registered(server: FakeServer, namespace: string, ...callables: string[]): void {
   const handlers = callables.map((callable) => ({ callable, method: null, resolver: null }));
-  server.answerNext(TEMPLATES, { body: { namespace, name: 'any', version: '1.0.0', outcome: 'registered', handlers, warnings: [] } });
+  server.answerNext(TEMPLATES, {
+    body: { namespace, name: 'any', version: '1.0.0', outcome: 'registered', handlers, warnings: [] },
+  });
 }
 
 test('templates are the YAML files of a directory and those below, by name', async (t) => {
@@ -43,8 +45,14 @@ test('templates are sent as they are, and say which namespaces are served', asyn
     registered(fake, 'billing', 'charge_card');
   });
   const sent = server.callsOf(TEMPLATES);
-  assert.deepEqual(sent.map((call) => call.text), ['name: order.yaml\n', 'name: pay.yaml\n']);
-  assert.deepEqual(sent.map((call) => call.headers['content-type']), Array(2).fill('application/yaml'));
+  assert.deepEqual(
+    sent.map((call) => call.text),
+    ['name: order.yaml\n', 'name: pay.yaml\n'],
+  );
+  assert.deepEqual(
+    sent.map((call) => call.headers['content-type']),
+    Array(2).fill('application/yaml'),
+  );
   const [registration] = server.bodiesOf<{ namespaces: string[]; callables: string[] }>('register');
   assert.deepEqual(registration?.namespaces, ['billing', 'extra', 'shop']);
   // There is no handler for charge_card: its steps are left to other workers.

@@ -6,7 +6,10 @@ import { Backoff, pause, Wake } from '../../src/worker/wake.js';
 
 test('pauses double up to the longest, and begin anew after a success', () => {
   const backoff = new Backoff(250, 2000, () => 0.5);
-  assert.deepEqual([1, 2, 3, 4, 5].map(() => backoff.next()), [250, 500, 1000, 2000, 2000]);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map(() => backoff.next()),
+    [250, 500, 1000, 2000, 2000],
+  );
   backoff.reset();
   assert.equal(backoff.next(), 250);
 });
