@@ -3,11 +3,9 @@
 Each project is made as the language's page in `docs/` says, and its worker is started as a user would start it.
 """
 
-import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,22 +112,20 @@ def build(project: Path, *command: str) -> None:
 def test_the_chapters_handlers_run_the_steps_of_one_task_in_four_languages(pack, tmp_path):
     pack.client.register_template(TEMPLATE)
     environment = {"TASKER_ORCHESTRATION_URL": pack.server.url, "TASKER_NAMESPACE": "chapter"}
-    with contextlib.ExitStack() as stack:
-
-        def start(make: Callable[[Path], list[str]]) -> None:
-            project = tmp_path / make.__name__
-            project.mkdir()
-            own = {"TASKER_WORKER_ID": f"{make.__name__}-worker"}
-            stack.callback(Process(tuple(make(project)), project / "worker.log", environment | own).kill)
-
-        for make in (python, ruby, rust):
-            start(make)
-        task = pack.client.create_task("chapter", namespace="chapter", context={"order_id": 1}).task_uuid
-        # TypeScript's handler answers to process_order, too, as the chapter names it, and would take Rust's step.
-        until(lambda: pack.steps(task)["rust"].current_state == "complete", "Rust's step is complete")
-        start(typescript)
-        expected = {"processed": True, "handler": "process_order"}
-        assert pack.completed(task) == dict.fromkeys(("python", "ruby", "rust", "typescript"), expected)
-        for name, step in pack.steps(task).items():
-            (attempt,) = pack.get(f"/v1/tasks/{task}/workflow_steps/{step.step_uuid}/audit")
-            assert attempt["worker"] == f"{name}-worker"
+    task = pack.client.create_task("chapter", namespace="chapter", context={"order_id": 1}).task_uuid
+    # One after the other: the chapter gives the handlers of three languages one name, so each would take others' steps.
+    for make in (python, ruby, rust, typescript):
+        name = make.__name__
+        project = tmp_path / name
+        project.mkdir()
+        own = {"TASKER_WORKER_ID": f"{name}-worker"}
+        worker = Process(tuple(make(project)), project / "worker.log", environment | own)
+        try:
+            until(lambda step=name: pack.steps(task)[step].current_state == "complete", f"{name}'s step is complete")
+        finally:
+            worker.kill()
+    expected = {"processed": True, "handler": "process_order"}
+    assert pack.completed(task) == dict.fromkeys(("python", "ruby", "rust", "typescript"), expected)
+    for name, step in pack.steps(task).items():
+        (attempt,) = pack.get(f"/v1/tasks/{task}/workflow_steps/{step.step_uuid}/audit")
+        assert attempt["worker"] == f"{name}-worker"
