@@ -17,6 +17,10 @@ from tests.sdks.live_pack import (
 )
 
 
+# A server and workers have to start first, which takes long on a machine that has much else to do.
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture
 def namespace(language: Language, worker_of: Callable[[Language], Worker]) -> str:
     """A namespace that a worker of the language serves."""
