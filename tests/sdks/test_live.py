@@ -16,7 +16,6 @@ from tests.sdks.live_pack import (
     until_line,
 )
 
-
 # A server and workers have to start first, which takes long on a machine that has much else to do.
 pytestmark = pytest.mark.timeout(300)
 
