@@ -327,7 +327,10 @@ def lease_item(step: LeasedStep, *, lease_seconds: float, lazy: bool) -> dict[st
     """
     task = step.task
     step_uuid = step.step_uuid
-    omitted = [a.name for a in step.ancestors if lazy and a.result is not None and len(a.result) > LAZY_RESULT_BYTES]
+    # A dict, since an aggregator may have thousands of large results before it, and order matters.
+    omitted = dict.fromkeys(
+        a.name for a in step.ancestors if lazy and a.result is not None and len(a.result) > LAZY_RESULT_BYTES
+    )
     return {
         # The same for the same lease, whichever answer brings it.
         "event_id": uuid5(step_uuid, str(step.key.lease_id)),
@@ -347,7 +350,7 @@ def lease_item(step: LeasedStep, *, lease_seconds: float, lazy: bool) -> dict[st
             "step_definition": _encoded_definition(step.definition),
         },
         "reruns": task.reruns,
-        "omitted_results": omitted,
+        "omitted_results": list(omitted),
     }
 
 
