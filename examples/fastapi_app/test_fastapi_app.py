@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 ORDER = {"stems": {"tulip": 20, "eucalyptus": 4}, "recipient": "Ana", "deliver_on": "2030-05-11"}
@@ -30,12 +30,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @contextlib.contextmanager

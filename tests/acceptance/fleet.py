@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from tests.ports import free_port
 
 from tasker_core.client import AsyncTaskerClient, TaskerClientError
 from tasker_core.store import EmbeddedPostgres, migrate
@@ -106,7 +106,7 @@ class Fleet:
             "TASKER_LEASE_SECONDS": str(LEASE_SECONDS),
             "EXECUTIONS": str(directory / "executions"),
         }
-        self._ports = [_free_port(), _free_port()]
+        self._ports = [free_port(), free_port()]
         self.servers: list[Process] = []
         self.workers: list[Process] = []
         (directory / "transfer.yaml").write_text(TEMPLATE)
@@ -335,12 +335,6 @@ async def audit(url: str, directory: Path) -> dict[str, int]:
         }
     finally:
         await connection.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -255,13 +255,22 @@ def test_everything_a_document_shows_works_as_shown(document, tmp_path):
 
 @contextlib.contextmanager
 def nothing_left_running(directory: Path) -> Iterator[None]:
-    """Kill what a document that fails halfway has started: the next run needs its ports."""
+    """Kill what a document that fails halfway has started: the next run needs its ports.
+
+    Waits for what is about to end, too: a command that still uses the database server would leave it running.
+    """
     try:
         yield
     finally:
-        for process in psutil.process_iter(["cwd", "name"]):
-            if process.info["cwd"] == str(directory) and process.info["name"] != "postgres":
+        left = [
+            process
+            for process in psutil.process_iter(["cwd", "name"])
+            if process.info["cwd"] == str(directory) and process.info["name"] != "postgres"
+        ]
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(left, timeout=60)
 
 
 def test_a_block_that_nobody_runs_is_noticed(tmp_path):

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 import httpx
 import yaml
+from tests.ports import free_port
 
 from tasker_core.client import StepAuditResponse, StepResponse, TaskerClient, TaskResponse, WaitTimeoutError
 
@@ -88,13 +88,6 @@ def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECON
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
         time.sleep(_LOOK_SECONDS)
     return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
