@@ -23,6 +23,9 @@ from tasker_core.store import EmbeddedPostgres, migrate
 
 TEMPLATE_DATABASE = "tasker_template"
 
+#: Bytes that the databases and the log of a test run may take.
+_ROOM_FOR_DATABASES = 4 * 1024**3
+
 #: Settings of whoever runs the tests; `TASKER_EXAMPLES` and `TASKER_SKIP_SDKS` are for the tests themselves.
 _SETTINGS = {name for name in os.environ if name.startswith("TASKER_")} | {"DATABASE_URL", "LOG_LEVEL", "RUST_LOG"}
 for _variable in _SETTINGS - {"TASKER_EXAMPLES", "TASKER_SKIP_SDKS"}:
@@ -44,7 +47,7 @@ def postgres(testrun_uid: str) -> Iterator[EmbeddedPostgres]:
 
     It is not in pytest's own temporary directory, which later runs remove while this one may still be under way.
     """
-    directory = Path(tempfile.gettempdir()) / f"tasker-tests-{testrun_uid}"
+    directory = _directory_for_databases() / f"tasker-tests-{testrun_uid}"
     with EmbeddedPostgres(directory) as server:
         with (directory / "template.lock").open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -124,6 +127,14 @@ async def working(
         finally:
             worker.stop()
             await task
+
+
+def _directory_for_databases() -> Path:
+    """Return a directory in memory if there is one with room: a database for each test keeps a disk busy."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_FOR_DATABASES:
+        return memory
+    return Path(tempfile.gettempdir())
 
 
 async def _prepare_template(url: str) -> None:

@@ -256,7 +256,10 @@ async def test_the_oldest_are_handled_first_and_not_too_many_at_once(
     reported = limited(staleness_action=StalenessAction.NONE)
     for _ in range(3):
         await engine.create_task(reported, TaskRequest())
-    tasks = [str(await engine.create_task(UNLIMITED, TaskRequest())) for _ in range(5)]
+    tasks = []
+    for _ in range(5):
+        tasks.append(str(await engine.create_task(UNLIMITED, TaskRequest())))
+        await age(database_url, 1)
     await age(database_url, 100)
     handled = []
     for _ in range(4):
